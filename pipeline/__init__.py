@@ -1,0 +1,1 @@
+"""The experiment around the network: data, training runs, tracking, search and report."""

@@ -1,0 +1,204 @@
+"""The command line: one command for each entry point of MLproject; it parses, and delegates."""
+
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import click
+
+from model.activations import ACTIVATIONS
+from model.losses import LOSSES
+from pipeline.config import TrainingConfig
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.jobs import Settings
+
+_T = TypeVar("_T")
+_Command = Callable[..., Any]
+
+
+class _OneLineErrors(click.Group):
+    """A group whose commands end in one clear line where the user can do something about it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("Stopped. Run the same command again to go on.", err=True)
+            ctx.exit(130)
+
+
+class _InitStd(click.ParamType):
+    name = "float|he"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "he" else click.FLOAT.convert(value, param, ctx)
+
+
+class _List(click.ParamType, Generic[_T]):
+    """Values of another type, separated by commas."""
+
+    def __init__(self, item: click.ParamType) -> None:
+        self.item = item
+        self.name = f"{item.name},..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        return [self.item.convert(part.strip(), param, ctx) for part in value.split(",") if part.strip()]
+
+
+class _Optional(click.ParamType):
+    """Another type, or nothing where the text is empty, as MLproject's defaults are."""
+
+    def __init__(self, item: click.ParamType) -> None:
+        self.item = item
+        self.name = item.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "" else self.item.convert(value, param, ctx)
+
+
+_PATH = _Optional(click.Path(path_type=Path))
+_TYPES: dict[str, click.ParamType] = {
+    "hidden_layers": click.INT,
+    "activation": click.Choice(list(ACTIVATIONS)),
+    "loss": click.Choice(list(LOSSES)),
+    "init_std": _InitStd(),
+}
+
+
+def _flag(name: str, text: str) -> Callable[[_Command], _Command]:
+    """An option that works alone, `--force`, and with a value, `--force true`, as MLproject has to give it."""
+    return click.option(name, is_flag=False, flag_value="true", type=bool, default=False, help=text)
+
+
+def _hyperparameters(*, without: tuple[str, ...] = ()) -> Callable[[_Command], _Command]:
+    """An option for each field of TrainingConfig, under its name and with its default."""
+
+    def add(command: _Command) -> _Command:
+        for item in reversed(fields(TrainingConfig)):
+            if item.name not in (*without, "validation"):
+                command = click.option(
+                    f"--{item.name.replace('_', '-')}",
+                    type=_TYPES.get(item.name, type(item.default)),
+                    default=item.default,
+                    show_default=True,
+                    help=item.metadata["help"],
+                )(command)
+        return command
+
+    return add
+
+
+def _settings(*, many: bool) -> Callable[[_Command], _Command]:
+    """The options that say where and how a command works; the command gets them as `settings`."""
+
+    def add(command: _Command) -> _Command:
+        @wraps(command)
+        def with_settings(*, verbose: bool, **values: Any) -> Any:
+            from pipeline.jobs import Settings
+
+            if verbose:
+                os.environ["PIPELINE_VERBOSE"] = "1"
+            own = {item.name: values.pop(item.name) for item in fields(Settings) if item.name in values}
+            return command(settings=Settings(**own), **values)
+
+        options = [
+            click.option("--data-dir", type=_PATH, default="data", show_default=True, help="Folder of prepared data."),
+            click.option("--source", type=_PATH, help="Folder with the four idx files of the data set."),
+            _flag("--quiet", "No progress, only results."),
+            _flag("--verbose", "Let libraries say all they have to say."),
+        ]
+        if many:
+            options += [
+                click.option(
+                    "--workers", type=_Optional(click.IntRange(min=1)), help="Processes; default: one a core."
+                ),
+                click.option("--scheduler", type=_Optional(click.STRING), help="Address of a Dask cluster to use."),
+            ]
+        for option in reversed(options):
+            with_settings = option(with_settings)
+        return with_settings
+
+    return add
+
+
+_force = _flag("--force", "Train again what is finished.")
+_CHECKPOINTS = click.option(
+    "--checkpoint-dir", type=_PATH, default="checkpoints", show_default=True, help="Folder to resume from."
+)
+
+
+def _told(values: dict[str, Any]) -> dict[str, str]:
+    """Parameters as MLflow keeps them."""
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in values.items()
+    }
+
+
+@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Train, compare and search small neural networks, tracked in MLflow."""
+    from pipeline.execution import interruptible
+
+    interruptible()
+
+
+@main.command()
+@click.option("--dataset", default="mnist", show_default=True, help="mnist, digits, or any name with --source.")
+@_settings(many=False)
+def prepare(dataset: str, settings: "Settings") -> None:
+    """Bring a data set into the data folder, verified."""
+    from pipeline import jobs
+
+    jobs.prepare(dataset, settings, _told({"dataset": dataset}))
+
+
+@main.command()
+@_hyperparameters()
+@_force
+@_CHECKPOINTS
+@_settings(many=False)
+def train(settings: "Settings", **values: Any) -> None:
+    """Train one network."""
+    from pipeline import jobs
+
+    jobs.train_one(TrainingConfig(**values), settings, _told(values))
+
+
+@main.command()
+@click.option("--hidden-layers", type=_List(click.INT), default="1,2", show_default=True, help="Depths.")
+@click.option("--activations", type=_List(click.STRING), default=",".join(ACTIVATIONS), show_default=True)
+@click.option("--losses", type=_List(click.STRING), default=",".join(LOSSES), show_default=True)
+@click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
+@_hyperparameters(without=("hidden_layers", "activation", "loss", "seed"))
+@_force
+@_CHECKPOINTS
+@_settings(many=True)
+def grid(
+    hidden_layers: list[int],
+    activations: list[str],
+    losses: list[str],
+    seeds: list[int],
+    settings: "Settings",
+    **values: Any,
+) -> None:
+    """Train every combination of depths, activations, losses and seeds; by default the 18 published networks."""
+    from pipeline import experiments, jobs
+
+    networks: dict[str, Any] = {
+        "hidden_layers": hidden_layers,
+        "activations": activations,
+        "losses": losses,
+        "seeds": seeds,
+    }
+    configs = experiments.grid(TrainingConfig(**values), **networks)
+    jobs.grid(configs, settings, _told({**networks, **values}))

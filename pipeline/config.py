@@ -1,0 +1,138 @@
+"""The configuration of one training: everything that decides a network's result, and the fingerprint that names it."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, Literal
+
+from model.activations import ACTIVATIONS
+from model.losses import LOSSES
+from pipeline.errors import UsageError
+
+HIDDEN_SIZES: Final[Mapping[int, tuple[int, ...]]] = {1: (128,), 2: (256, 64)}
+"""The published architectures: units of each hidden layer, by the number of hidden layers."""
+
+
+def _parameter(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One network and how it is trained; the defaults are the published ones.
+
+    Two trainings with equal configurations on equal data end in the same bits.
+
+    Raises:
+        UsageError: for a value that no training can use.
+
+    Example:
+        >>> TrainingConfig(activation="gelu", loss="hinge", hidden_layers=2).name
+        'gelu-hinge-2h'
+    """
+
+    dataset: str = _parameter("mnist", "Data set to train on.")
+    hidden_layers: int = _parameter(1, "Hidden layers: 1 (128 units) or 2 (256 and 64 units).")
+    activation: str = _parameter("relu", "Activation of the last hidden layer.")
+    loss: str = _parameter("euclidean", "Loss that is minimised.")
+    learning_rate: float = _parameter(0.003, "Step size of stochastic gradient descent.")
+    weight_decay: float = _parameter(0.0, "L2 penalty added to every gradient.")
+    momentum: float = _parameter(0.0, "Share of the last step that the next one keeps; below 1.")
+    batch_size: int = _parameter(100, "Images in a mini-batch.")
+    max_epoch: int = _parameter(200, "Passes over the training images.")
+    disp_freq: int = _parameter(50, "Mini-batches between two points of the training curve.")
+    test_epoch: int = _parameter(5, "Epochs between two evaluations.")
+    init_std: float | Literal["he"] = _parameter(
+        0.01, "Standard deviation of the initial weights, or 'he' for sqrt(2 / fan_in)."
+    )
+    hinge_margin: float = _parameter(5.0, "Margin of the hinge loss.")
+    seed: int = _parameter(0, "Seed of the initial weights and of the order of images.")
+    validation: bool = _parameter(False, "Hold out the last sixth of the training images and evaluate on it.")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained and bring numbers to their declared type."""
+        _one_of("hidden_layers", self.hidden_layers, HIDDEN_SIZES)
+        _one_of("activation", self.activation, ACTIVATIONS)
+        _one_of("loss", self.loss, LOSSES)
+        for name in ("learning_rate", "hinge_margin"):
+            self._real(name, "a number above 0", lambda value: value > 0)
+        for name in ("weight_decay",):
+            self._real(name, "a number from 0 up", lambda value: value >= 0)
+        self._real("momentum", "a number from 0 to below 1", lambda value: 0 <= value < 1)
+        for name in ("batch_size", "max_epoch", "disp_freq", "test_epoch"):
+            _require(name, getattr(self, name), "a whole number from 1 up", getattr(self, name) >= 1)
+        _require("seed", self.seed, "a whole number from 0 up", self.seed >= 0)
+        if self.init_std != "he":
+            self._real("init_std", "a number above 0, or 'he'", lambda value: value > 0)
+
+    def _real(self, name: str, accepted: str, test: Any) -> None:
+        try:
+            value = float(getattr(self, name))
+        except (TypeError, ValueError):
+            value = math.nan
+        _require(name, getattr(self, name), accepted, math.isfinite(value) and test(value))
+        object.__setattr__(self, name, value)
+
+    @property
+    def name(self) -> str:
+        """The run's name: the network, then every other value that is not the published one."""
+        told = {"dataset", "hidden_layers", "activation", "loss"}
+        changes = [
+            f"{item.name}={getattr(self, item.name)}"
+            for item in fields(self)
+            if item.name not in told and getattr(self, item.name) != item.default
+        ]
+        return " ".join([f"{self.activation}-{self.loss}-{self.hidden_layers}h", *changes])
+
+    def layer_sizes(self, features: int, classes: int) -> tuple[int, ...]:
+        """The width of every layer, inputs and outputs included."""
+        return (features, *HIDDEN_SIZES[self.hidden_layers], classes)
+
+    def parameters(self) -> dict[str, str]:
+        """Every field as the text under which MLflow keeps it."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> "TrainingConfig":
+        """The configuration that `parameters` describe, as MLflow kept them.
+
+        Raises:
+            KeyError: if a field is missing.
+            UsageError: if a value is not one that a configuration can have.
+        """
+        return cls(**{item.name: _parse(item, parameters[item.name]) for item in fields(cls)})
+
+    def fingerprint(self, dataset_digest: str) -> str:
+        """A digest of all that decides the result: configuration, data and the sources of the network."""
+        text = json.dumps([asdict(self), dataset_digest, _model_sources()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _parse(item: "Field[Any]", text: str) -> Any:
+    if item.name == "init_std":
+        return text if text == "he" else float(text)
+    if item.type is bool:
+        return text == "True"
+    return item.type(text) if callable(item.type) else text
+
+
+@cache
+def _model_sources() -> str:
+    digest = hashlib.sha256()
+    for source in sorted(files("model").iterdir(), key=lambda entry: entry.name):
+        if source.name.endswith(".py"):
+            digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _one_of(name: str, value: object, accepted: Mapping[Any, object]) -> None:
+    _require(name, value, " or ".join(str(choice) for choice in accepted), value in accepted)
+
+
+def _require(name: str, value: object, accepted: str, holds: bool) -> None:
+    if not holds:
+        raise UsageError(f"{name} is {value!r}; it has to be {accepted}.")

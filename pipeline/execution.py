@@ -1,0 +1,198 @@
+"""Many tasks on Dask: processes on this machine, one for each core, or any Dask cluster by its address."""
+
+import signal
+import threading
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.errors import Interrupted, PipelineError
+from pipeline.training import Event, Outcome, Report, Task, train
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, Worker
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_STOP_SECONDS: Final = 2.0
+_LOST_WORKERS: Final = 10  # a task that takes so many workers with it is given up
+_stops: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+_stop_all = threading.Event()
+
+
+def run_tasks(
+    tasks: Sequence[Task], *, workers: int | None, scheduler: str | None, report: Report
+) -> Iterator[Outcome]:
+    """Train every task's network; yields each outcome as it comes.
+
+    Args:
+        tasks: independent of each other; the costliest is begun first.
+        workers: processes on this machine; by default one for each core, and never more than tasks.
+        scheduler: address of a Dask cluster to use instead.
+        report: told of progress, from a thread of its own.
+
+    Yields:
+        One outcome for each task.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM, after the outcomes of what was stopped.
+        PipelineError: if the cluster cannot be reached.
+    """
+    job = uuid.uuid4().hex
+    with _cluster(workers, len(tasks), scheduler) as client:
+        events = _Narrator(report)
+        client.subscribe_topic(job, events.hear)
+        futures = {
+            client.submit(
+                _work, task, job, pure=False, priority=cost(task), key=f"{task.config.name} {job} {number}"
+            ): task
+            for number, task in enumerate(tasks)
+        }
+        try:
+            for future in _completed(futures):
+                yield _outcome(future, futures[future])
+        except KeyboardInterrupt as error:
+            yield from _stopped(client, job, futures)
+            raise Interrupted(f"stopped by {error}") from None
+        finally:
+            client.unsubscribe_topic(job)
+
+
+def cost(task: Task) -> int:
+    """About the multiplications of a training: what its share of the whole work is."""
+    sizes = task.config.layer_sizes(784, 10)
+    return task.config.max_epoch * sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+
+
+def interruptible() -> None:
+    """Make SIGTERM what Ctrl-C is, and both work once: what is under way is then given time to save its state."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for each in _SIGNALS:
+        signal.signal(each, interrupt)
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set inside the `with`, instead of interrupting."""
+    stop = threading.Event()
+    before = {each: signal.signal(each, lambda *_: stop.set()) for each in _SIGNALS}
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def dask_setup(_worker: "Worker") -> None:
+    """Make a signal to a worker a request to stop its training; Dask calls this in each process that it starts."""
+    for each in _SIGNALS:
+        signal.signal(each, lambda *_: _stop_all.set())
+
+
+@contextmanager
+def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator["Client"]:
+    import dask.config
+    from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
+
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout="10s", set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise PipelineError(
+                f"No Dask scheduler answers at {scheduler!r}; start one with 'dask scheduler', or leave --scheduler out "
+                "to use this machine."
+            ) from error
+        with client:
+            yield client
+        return
+    settings = {"distributed.scheduler.allowed-failures": _LOST_WORKERS, "distributed.worker.daemon": True}
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=min(workers or CPU_COUNT, tasks),
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs="CRITICAL",
+            preload=[__name__],
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _work(task: Task, job: str) -> Outcome:
+    """Train in a worker process, telling the client of it."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    return train(task, report=lambda event: worker.log_event(job, asdict(event)), stop=_EitherStop(job))
+
+
+class _EitherStop(threading.Event):
+    """Set when this job, or the whole process, is to stop."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__()
+        self._job = job
+
+    def is_set(self) -> bool:
+        return _stop_all.is_set() or _stops[self._job].is_set()
+
+
+def _request_stop(job: str) -> None:
+    _stops[job].set()
+
+
+def _completed(futures: dict["Future", Task]) -> Iterator["Future"]:
+    from distributed import as_completed
+
+    yield from as_completed(list(futures))
+
+
+def _outcome(future: "Future", task: Task) -> Outcome:
+    error = future.exception()
+    if error is None:
+        outcome: Outcome = future.result()
+        return outcome
+    return Outcome(task.config, "FAILED", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _stopped(client: "Client", job: str, futures: dict["Future", Task]) -> Iterator[Outcome]:
+    """Have the running tasks save their state; those not begun are dropped."""
+    from distributed import wait
+
+    waiting = [future for future in futures if not future.done()]
+    with suppress(OSError, TimeoutError):
+        client.run(_request_stop, job, wait=False)
+        wait(waiting, timeout=_STOP_SECONDS)
+    for future in waiting:
+        if future.done() and not future.cancelled():
+            yield _outcome(future, futures[future])
+
+
+class _Narrator:
+    """Passes on the events of workers, and says so when one begins a network for the second time."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._begun: Counter[str] = Counter()
+
+    def hear(self, message: tuple[float, dict[str, Any]]) -> None:
+        event = Event(**message[1])
+        if event.kind == "started":
+            self._begun[event.name] += 1
+            if self._begun[event.name] > 1:
+                text = f"its worker process died; another one {event.text or 'trains it from the start'}"
+                self._report(Event("notice", event.name, event.max_epoch, event.epoch, text=text))
+        self._report(event)

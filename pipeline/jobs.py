@@ -1,0 +1,166 @@
+"""What each command does, from its first check to its last line."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline import datasets
+from pipeline.config import TrainingConfig
+from pipeline.datasets import Dataset
+from pipeline.errors import Interrupted, PipelineError
+from pipeline.execution import cost, run_tasks, stop_on_signal
+from pipeline.progress import progress
+from pipeline.tables import results_table
+from pipeline.tracking import OwnedRun, Store
+from pipeline.training import Event, Outcome, Report, Task, check_batch_size, lineage, reuse, train
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a command works and how; nothing of it changes a result."""
+
+    data_dir: Path = Path("data")
+    source: Path | None = None
+    checkpoint_dir: Path = Path("checkpoints")
+    workers: int | None = None
+    scheduler: str | None = None
+    force: bool = False
+    quiet: bool = False
+
+    def resolved(self) -> "Settings":
+        """The same with absolute folders, as worker processes need them."""
+        return replace(self, data_dir=self.data_dir.resolve(), checkpoint_dir=self.checkpoint_dir.resolve())
+
+
+def prepare(name: str, settings: Settings, parameters: Mapping[str, str], within: str | None = None) -> Dataset:
+    """Bring a data set into the data folder; its run shows what is in it."""
+    store = Store.open()
+    dataset = _prepared(name, settings)
+    with store.parent(f"prepare {name}", parameters, within=within) as run:
+        run.log_dataset(lineage(dataset, "preparation", settings.data_dir))
+        run.log_text(datasets.describe(dataset), "dataset.md")
+    return dataset
+
+
+def train_one(config: TrainingConfig, settings: Settings, parameters: Mapping[str, str]) -> Outcome:
+    """Train one network in this process, as a child of the command's run."""
+    store = Store.open()
+    dataset = _prepared(config.dataset, settings)
+    check_batch_size(config, dataset)
+    with store.parent(f"train {config.dataset}", parameters) as parent:
+        [outcome] = run_networks(store, parent, [config], dataset, settings, title="train", alone=True)
+        return _finished([outcome])[0]
+
+
+def grid(
+    configs: Sequence[TrainingConfig],
+    settings: Settings,
+    parameters: Mapping[str, str],
+    *,
+    title: str = "grid",
+    within: str | None = None,
+) -> list[Outcome]:
+    """Train networks on all cores under one parent run, reusing those that are finished."""
+    store = Store.open()
+    dataset = _prepared(configs[0].dataset, settings)
+    for config in configs:
+        check_batch_size(config, dataset)
+    with store.parent(f"{title} {dataset.name}", parameters, within=within) as parent:
+        outcomes = run_networks(store, parent, configs, dataset, settings, title=title)
+        table = results_table(outcomes)
+        parent.log_text(table, "results.md")
+        parent.describe(f"{len(outcomes)} networks on {dataset.name}.\n\n{table}")
+        print(table)
+        return _finished(outcomes)
+
+
+def run_networks(
+    store: Store,
+    parent: OwnedRun,
+    configs: Sequence[TrainingConfig],
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    title: str,
+    alone: bool = False,
+) -> list[Outcome]:
+    """The outcome of every configuration, in their order: those that are finished are reused, the others trained.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM, naming what is finished and how to go on.
+    """
+    settings = settings.resolved()
+    outcomes: dict[TrainingConfig, Outcome] = {}
+    tasks = []
+    for config in configs:
+        fingerprint = config.fingerprint(dataset.digest)
+        found = None if settings.force else reuse(store, config, fingerprint, parent.run_id)
+        if found:
+            outcomes[config] = found
+        else:
+            tasks.append(Task(config, fingerprint, store, parent.run_id, settings.data_dir, settings.checkpoint_dir))
+    if tasks:
+        costs = {task.config.name: cost(task) for task in tasks}
+        with progress(title, costs, quiet=settings.quiet) as report, _told_how_to_go_on(outcomes, len(configs)):
+            trained = (
+                _alone(tasks, report)
+                if alone
+                else run_tasks(tasks, workers=settings.workers, scheduler=settings.scheduler, report=report)
+            )
+            for outcome in trained:
+                outcomes[outcome.config] = outcome
+                report(_ended(outcome))
+    return [outcomes[config] for config in configs if config in outcomes]
+
+
+@contextmanager
+def _told_how_to_go_on(outcomes: Mapping[TrainingConfig, Outcome], asked: int) -> Iterator[None]:
+    try:
+        yield
+    except Interrupted as error:
+        finished = sum(outcome.status == "FINISHED" for outcome in outcomes.values())
+        raise Interrupted(
+            f"{str(error).capitalize()}: {finished} of {asked} networks are finished, and what the others reached is "
+            "kept. Run the same command again to go on."
+        ) from error
+
+
+def _alone(tasks: Sequence[Task], report: Report) -> Iterator[Outcome]:
+    """Train in this process; a signal lets the training save its state first."""
+    with stop_on_signal() as stop:
+        for task in tasks:
+            outcome = train(task, report=report, stop=stop)
+            yield outcome
+            if stop.is_set():
+                raise Interrupted(outcome.reason)
+
+
+def _ended(outcome: Outcome) -> Event:
+    config = outcome.config
+    if outcome.status == "FINISHED":
+        seconds = outcome.metrics["train_seconds"]
+        accuracy = next(
+            value for key, value in outcome.metrics.items() if key in ("test_accuracy", "validation_accuracy")
+        )
+        text = f"finished, accuracy {accuracy:.2%}, {seconds:.1f} s of training"
+    else:
+        text = f"{outcome.status.lower()}: {outcome.reason}"
+    return Event("ended", config.name, config.max_epoch, config.max_epoch, text=text)
+
+
+def _finished(outcomes: list[Outcome]) -> list[Outcome]:
+    """The outcomes, if all that was asked for is finished.
+
+    Raises:
+        PipelineError: naming what is not.
+    """
+    lacking = [outcome for outcome in outcomes if outcome.status != "FINISHED"]
+    if lacking:
+        names = "; ".join(f"{outcome.config.name}: {outcome.reason}" for outcome in lacking)
+        raise PipelineError(f"{len(lacking)} of {len(outcomes)} networks are not finished: {names}")
+    return outcomes
+
+
+def _prepared(name: str, settings: Settings) -> Dataset:
+    return datasets.prepare(name, data_dir=settings.data_dir, source=settings.source, quiet=settings.quiet)

@@ -1,0 +1,540 @@
+"""Every MLflow call of the project: runs, their metrics exactly once, and who is at work on them.
+
+A network's run is found by its *fingerprint* tag. While a process trains it, the run carries a *lease*: who trains it
+and until when the claim holds without being renewed. A run whose lease is dead is taken over and goes on.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import psutil
+
+from pipeline.errors import Interrupted, PipelineError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+LEASE_SECONDS: Final = 120.0
+OUTAGE_SECONDS: Final = 180.0
+_RENEWAL_SECONDS: Final = 30.0
+_DYING_SECONDS: Final = 5.0
+_METRICS_A_BATCH: Final = 1000  # MLflow's limit
+_PARENT_TAG: Final = "mlflow.parentRunId"
+_NOTE_TAG: Final = "mlflow.note.content"
+_UNFINISHED: Final = ("RUNNING", "KILLED", "FAILED", "SCHEDULED")
+
+
+class Point(NamedTuple):
+    """One value of a metric; `timestamp` in milliseconds since 1970, `step` in mini-batches seen."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as MLflow holds it; `metrics` are the last values."""
+
+    run_id: str
+    name: str
+    status: str
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    start_time: int
+    end_time: int | None
+
+    @property
+    def parent_id(self) -> str | None:
+        """The run under which this one is folded."""
+        return self.tags.get(_PARENT_TAG)
+
+
+@dataclass(frozen=True)
+class DataLineage:
+    """The data set that a run used, as MLflow's lineage shows it."""
+
+    name: str
+    digest: str
+    source: str
+    profile: str
+    context: str
+
+
+class Busy(PipelineError):  # noqa: N818 - a state, not a fault
+    """Another living process trains this network."""
+
+
+class Store:
+    """An MLflow experiment in a tracking store; small enough to be sent to workers.
+
+    Example:
+        >>> store = Store.open()
+        >>> store.find_finished("0123abcd")  # None, or the run to reuse
+    """
+
+    def __init__(self, uri: str, experiment_id: str) -> None:
+        """Name the experiment; nothing is contacted until it is used."""
+        self.uri = uri
+        self.experiment_id = experiment_id
+
+    @classmethod
+    def open(cls) -> "Store":
+        """The store and experiment that MLflow's environment variables name, its tables created where they lack.
+
+        Raises:
+            PipelineError: if the store does not answer, before any work is done.
+        """
+        _quiet()
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        uri = mlflow.get_tracking_uri()
+        try:
+            with _environment(MLFLOW_HTTP_REQUEST_TIMEOUT="5"):
+                experiment_id = _experiment_id(_client(uri))
+        except (MlflowException, OSError) as error:
+            raise PipelineError(
+                f"The tracking store {_without_password(uri)} cannot be used ({_first_line(error)}). "
+                "Start it, or set MLFLOW_TRACKING_URI to one that answers."
+            ) from error
+        return cls(uri, experiment_id)
+
+    @property
+    def client(self) -> "MlflowClient":
+        """This process's connection to the store."""
+        _quiet()
+        return _client(self.uri)
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of MLflow's client, trying again while the store is out.
+
+        Raises:
+            PipelineError: if it stays out for OUTAGE_SECONDS, or refuses.
+        """
+        from mlflow.exceptions import MlflowException
+        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+        attempts = Retrying(
+            retry=retry_if_exception(self._passes),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            stop=stop_after_delay(OUTAGE_SECONDS),
+            reraise=True,
+        )
+        try:
+            return attempts(getattr(self.client, method), *args, **kwargs)
+        except (MlflowException, OSError) as error:
+            raise PipelineError(
+                f"The tracking store {_without_password(self.uri)} does not take {method} ({_first_line(error)}). "
+                "Everything reached is kept: run the same command again when the store is well."
+            ) from error
+
+    def _passes(self, error: BaseException) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        if not isinstance(error, MlflowException) or "disk" in str(error):
+            return False
+        remote = self.uri.startswith("http")
+        return error.error_code == "TEMPORARILY_UNAVAILABLE" or (remote and error.error_code == "INTERNAL_ERROR")
+
+    # Reading
+
+    def search(self, condition: str, order_by: Sequence[str] = ("attributes.start_time ASC",)) -> Iterator[TrackedRun]:
+        """The experiment's runs, not the deleted ones, that fit an MLflow filter; read page by page."""
+        token = None
+        while True:
+            page = self.call("search_runs", [self.experiment_id], condition, 1, 1000, list(order_by), token)
+            yield from map(_tracked, page)
+            token = page.token
+            if not token:
+                return
+
+    def get(self, run_id: str) -> TrackedRun:
+        """The run with this id."""
+        return _tracked(self.call("get_run", run_id))
+
+    def history(self, run_id: str, key: str) -> list[Point]:
+        """Every point of a metric, by step."""
+        metrics = self.call("get_metric_history", run_id, key)
+        return sorted((Point(m.key, m.value, m.timestamp, m.step) for m in metrics), key=lambda point: point.step)
+
+    def find_finished(self, fingerprint: str) -> TrackedRun | None:
+        """The latest finished run of a network, or None."""
+        condition = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
+        return next(self.search(condition, ("attributes.end_time DESC",)), None)
+
+    # Writing
+
+    def adopt(self, run: TrackedRun, parent_id: str) -> None:
+        """Fold `run` under another parent, if the one it has came to no good end."""
+        if run.parent_id == parent_id:
+            return
+        if run.parent_id is None or self._given_up(run.parent_id):
+            self.call("set_tag", run.run_id, _PARENT_TAG, parent_id)
+
+    def _given_up(self, run_id: str) -> bool:
+        run = self.get(run_id)
+        return run.status in _UNFINISHED and not _alive(run)
+
+    def claim(
+        self,
+        fingerprint: str,
+        *,
+        name: str,
+        parent_id: str | None,
+        parameters: Mapping[str, str],
+        tags: Mapping[str, str],
+        lineage: DataLineage,
+        lock: Path,
+    ) -> "OwnedRun":
+        """Become the one process that trains a network: go on with its unfinished run, or create one.
+
+        Args:
+            fingerprint: the network's.
+            name: of the run, where it is created.
+            parent_id: the run to fold it under.
+            parameters: logged where the run is created.
+            tags: set on the run.
+            lineage: logged where the run is created.
+            lock: a file that the processes of this machine share.
+
+        Raises:
+            Busy: if another living process has it.
+            PipelineError: if the store stays out.
+        """
+        from filelock import FileLock
+
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        seen: Mapping[str, Any] | None = None
+        patience = time.monotonic() + _DYING_SECONDS
+        while True:
+            with FileLock(lock):
+                unfinished = self._unfinished(fingerprint)
+                if unfinished is None:
+                    return self._create(fingerprint, name, parent_id, parameters, tags, lineage)
+                if not _alive(unfinished):
+                    owned = self._take_over(unfinished, parent_id, tags)
+                    self._describe(owned.run_id, parameters, lineage)
+                    return owned
+            lease = _lease(unfinished)
+            renewed = seen is not None and lease != seen
+            if renewed or (lease.get("host") == socket.gethostname() and time.monotonic() > patience):
+                raise Busy(
+                    f"{unfinished.name} is being trained by process {lease.get('pid')} on {lease.get('host')} "
+                    f"(run {unfinished.run_id}). Run the same command again when it has finished."
+                )
+            seen = lease
+            time.sleep(0.5)
+
+    def _unfinished(self, fingerprint: str) -> TrackedRun | None:
+        runs = self.search(f"tags.fingerprint = '{fingerprint}' and attributes.status != 'FINISHED'")
+        return next(iter(runs), None)
+
+    def _create(
+        self,
+        fingerprint: str,
+        name: str,
+        parent_id: str | None,
+        parameters: Mapping[str, str],
+        tags: Mapping[str, str],
+        lineage: DataLineage,
+    ) -> "OwnedRun":
+        every_tag = {"fingerprint": fingerprint, "lease": _new_lease(), **_source_tags(), **tags}
+        if parent_id:
+            every_tag[_PARENT_TAG] = parent_id
+        run = self.call("create_run", self.experiment_id, tags=every_tag, run_name=name)
+        self._describe(run.info.run_id, parameters, lineage)
+        return OwnedRun(self, run.info.run_id, set())
+
+    def _take_over(self, run: TrackedRun, parent_id: str | None, tags: Mapping[str, str]) -> "OwnedRun":
+        lease = _new_lease()
+        self.call("set_tag", run.run_id, "lease", lease)
+        if _lease(run).get("host") not in (None, socket.gethostname()):
+            time.sleep(2)  # two machines may have seen the lease end at once: the one that wrote last has it
+            if self.get(run.run_id).tags.get("lease") != lease:
+                raise Busy(f"{run.name} (run {run.run_id}) was taken up by another machine at the same moment.")
+        self.call("update_run", run.run_id, status="RUNNING")
+        for key, value in tags.items():
+            self.call("set_tag", run.run_id, key, value)
+        if "reason" in run.tags:
+            self.call("delete_tag", run.run_id, "reason")
+        if parent_id:
+            self.adopt(run, parent_id)
+        owned = OwnedRun(self, run.run_id, set())
+        owned.logged = {(point.key, point.step) for key in run.metrics for point in self.history(run.run_id, key)}
+        return owned
+
+    def _describe(self, run_id: str, parameters: Mapping[str, str], lineage: DataLineage) -> None:
+        from mlflow.entities import Param
+
+        self.call("log_batch", run_id, params=[Param(key, value) for key, value in parameters.items()])
+        OwnedRun(self, run_id, set()).log_dataset(lineage)
+
+    @contextmanager
+    def parent(self, name: str, parameters: Mapping[str, str], *, within: str | None = None) -> Iterator["OwnedRun"]:
+        """The run that stands for a whole command, RUNNING inside the `with` and ended after it.
+
+        It is the run that `mlflow run` created, the one that an interrupted command of the same parameters left
+        behind, or a new one; `within` folds it under another run.
+        """
+        job = hashlib.sha256(json.dumps([name, dict(parameters)], sort_keys=True).encode()).hexdigest()[:32]
+        self._reap()
+        run_id = None if within else os.environ.get("MLFLOW_RUN_ID")
+        if run_id:
+            self.call("update_run", run_id, name=name)
+        else:
+            run_id = self._left_behind(job) or self._new_parent(name, parameters)
+        for key, value in {"job": job, "lease": _new_lease(), **({_PARENT_TAG: within} if within else {})}.items():
+            self.call("set_tag", run_id, key, value)
+        owned = OwnedRun(self, run_id, set())
+        with owned.held():
+            yield owned
+
+    def _left_behind(self, job: str) -> str | None:
+        runs = self.search(f"tags.job = '{job}' and attributes.status != 'FINISHED'")
+        run_id = next((run.run_id for run in runs if not _alive(run)), None)
+        if run_id:
+            self.call("update_run", run_id, status="RUNNING")
+        return run_id
+
+    def _new_parent(self, name: str, parameters: Mapping[str, str]) -> str:
+        from mlflow.entities import Param
+
+        run_id = self.call("create_run", self.experiment_id, run_name=name, tags=_source_tags()).info.run_id
+        self.call("log_batch", run_id, params=[Param(key, value) for key, value in parameters.items()])
+        return str(run_id)
+
+    def _reap(self) -> None:
+        """Mark as KILLED what dead processes left RUNNING."""
+        for run in list(self.search("attributes.status = 'RUNNING' and tags.lease LIKE '%'")):
+            if not _alive(run):
+                self.call("set_terminated", run.run_id, "KILLED")
+
+
+class OwnedRun:
+    """A run that this process holds the lease of.
+
+    Attributes:
+        run_id: MLflow's id.
+        logged: the (metric, step) pairs that the store already has; they are not sent again.
+    """
+
+    def __init__(self, store: Store, run_id: str, logged: set[tuple[str, int]]) -> None:
+        """Hold `run_id`, whose lease has been written."""
+        self.store = store
+        self.run_id = run_id
+        self.logged = logged
+        self._renewed = time.time()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Renew the lease inside the `with`; end the run by how it is left: FINISHED, KILLED or FAILED."""
+        done = threading.Event()
+        renewal = threading.Thread(target=self._keep, args=(done,), daemon=True, name="lease")
+        renewal.start()
+        try:
+            yield
+        except (Interrupted, KeyboardInterrupt) as error:
+            self._end("KILLED", str(error))
+            raise
+        except BaseException as error:
+            self._end("FAILED", _first_line(error))
+            raise
+        else:
+            self.end("FINISHED")
+        finally:
+            done.set()
+
+    def _keep(self, done: threading.Event) -> None:
+        while not done.wait(_RENEWAL_SECONDS):
+            try:
+                self.store.client.set_tag(self.run_id, "lease", _new_lease())
+                self._renewed = time.time()
+            except Exception:  # noqa: BLE001, S112 - an outage: the next renewal may get through
+                continue
+
+    def check(self) -> None:
+        """Make sure that nobody took the run over while this process slept.
+
+        Raises:
+            Busy: if somebody did.
+        """
+        if time.time() - self._renewed < LEASE_SECONDS:
+            return
+        lease = _lease(self.store.get(self.run_id))
+        if (lease.get("host"), lease.get("pid")) != (socket.gethostname(), os.getpid()):
+            raise Busy(f"Run {self.run_id} was taken over by process {lease.get('pid')} on {lease.get('host')}.")
+        self.store.call("set_tag", self.run_id, "lease", _new_lease())
+        self._renewed = time.time()
+
+    def send(self, points: Iterable[Point]) -> None:
+        """Log points, in as few requests as MLflow allows; those the store has are left out."""
+        from mlflow.entities import Metric
+
+        self.check()
+        new = [point for point in points if (point.key, point.step) not in self.logged]
+        for start in range(0, len(new), _METRICS_A_BATCH):
+            part = new[start : start + _METRICS_A_BATCH]
+            self.store.call("log_batch", self.run_id, metrics=[Metric(*point) for point in part])
+
+    def tag(self, key: str, value: str) -> None:
+        """Set a tag."""
+        self.store.call("set_tag", self.run_id, key, value)
+
+    def describe(self, markdown: str) -> None:
+        """Set the description that the MLflow UI shows on the run's page."""
+        self.tag(_NOTE_TAG, markdown)
+
+    def log_dataset(self, lineage: DataLineage) -> None:
+        """Log the data set that the run uses."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = Dataset(lineage.name, lineage.digest, "local", lineage.source, profile=lineage.profile)
+        tag = InputTag("mlflow.data.context", lineage.context)
+        self.store.call("log_inputs", self.run_id, [DatasetInput(data, [tag])])
+
+    def log_text(self, text: str, path: str) -> None:
+        """Store a text as an artifact."""
+        self.store.call("log_text", self.run_id, text, path)
+
+    def log_file(self, file: Path, folder: str | None = None) -> None:
+        """Store a file as an artifact, in `folder` of the run's artifacts."""
+        self.store.call("log_artifact", self.run_id, str(file), folder)
+
+    def log_figure(self, figure: Any, path: str) -> None:
+        """Store a matplotlib figure as an artifact."""
+        self.store.call("log_figure", self.run_id, figure, path)
+
+    def end(self, status: str, reason: str | None = None) -> None:
+        """End the run; `reason` says why it is not FINISHED."""
+        if reason:
+            self.tag("reason", reason[:5000])
+        self.store.call("delete_tag", self.run_id, "lease")
+        self.store.call("set_terminated", self.run_id, status)
+
+    def _end(self, status: str, reason: str) -> None:
+        try:
+            self.end(status, reason)
+        except PipelineError:
+            return  # the store is out: the lease runs out by itself, and the fault on its way up says more
+
+
+def _tracked(run: "Run") -> TrackedRun:
+    return TrackedRun(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        status=run.info.status,
+        parameters=run.data.params,
+        metrics=run.data.metrics,
+        tags=run.data.tags,
+        start_time=run.info.start_time,
+        end_time=run.info.end_time,
+    )
+
+
+def _new_lease() -> str:
+    return json.dumps(
+        {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": psutil.Process().create_time(),
+            "expires": time.time() + LEASE_SECONDS,
+        }
+    )
+
+
+def _lease(run: TrackedRun) -> dict[str, Any]:
+    return dict(json.loads(run.tags.get("lease", "{}")))
+
+
+def _alive(run: TrackedRun) -> bool:
+    """Whether a living process holds the run: known at once on this machine, by the lease's end on another."""
+    lease = _lease(run)
+    if run.status != "RUNNING" or not lease:
+        return False
+    if lease["host"] != socket.gethostname():
+        return bool(lease["expires"] > time.time())
+    try:
+        process = psutil.Process(lease["pid"])
+        return bool(process.create_time() == lease["started"] and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _source_tags() -> dict[str, str]:
+    import getpass
+
+    return {"mlflow.user": getpass.getuser(), "mlflow.source.name": "pipeline", "mlflow.source.type": "PROJECT"}
+
+
+@cache
+def _client(uri: str) -> "MlflowClient":
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _experiment_id(client: "MlflowClient") -> str:
+    if experiment_id := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        return str(client.get_experiment(experiment_id).experiment_id)
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
+    experiment = client.get_experiment_by_name(name)
+    return str(experiment.experiment_id if experiment else client.create_experiment(name))
+
+
+@cache
+def _quiet() -> None:
+    """Keep MLflow's chatter and telemetry off, and its own retries: `Store.call` tries again for all stores alike."""
+    for key, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    }.items():
+        os.environ.setdefault(key, value)
+    if "PIPELINE_VERBOSE" not in os.environ:
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
+        warnings.filterwarnings("ignore", module=r"(mlflow|sqlalchemy|alembic|pydantic)\b")
+        for library in ("mlflow", "alembic", "sqlalchemy"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _without_password(uri: str) -> str:
+    from urllib.parse import urlsplit
+
+    password = urlsplit(uri).password
+    return uri.replace(f":{password}@", ":***@") if password else uri

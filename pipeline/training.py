@@ -1,0 +1,303 @@
+"""Training one network: one task, one MLflow run, interrupted and resumed at any moment without a trace in the result."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from numpy.typing import NDArray
+
+from model.examples import Examples
+from model.fit import Diverged, Position, Progress, evaluate, fit
+from model.losses import Loss, make_loss
+from model.network import Network
+from model.sgd import Sgd
+from pipeline.checkpoint import Checkpoint, Checkpoints
+from pipeline.config import TrainingConfig
+from pipeline.datasets import Dataset, load
+from pipeline.errors import Interrupted, PipelineError, UsageError
+from pipeline.tracking import Busy, DataLineage, OwnedRun, Point, Store, TrackedRun
+
+CHECKPOINT_SECONDS: Final = 30.0
+_HOLDOUT: Final = 6  # the last sixth of the training images is held out for validation
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network to train and the addresses that a process needs for it, wherever it runs."""
+
+    config: TrainingConfig
+    fingerprint: str
+    store: Store
+    parent_id: str | None
+    data_dir: Path
+    checkpoint_dir: Path
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a training tells while it runs; `kind` is started, epoch, evaluated, ended or notice."""
+
+    kind: str
+    name: str
+    max_epoch: int
+    epoch: int = 0
+    accuracy: float | None = None
+    loss: float | None = None
+    seconds: float = 0.0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended.
+
+    Attributes:
+        config: of the network.
+        status: FINISHED, or MLflow's word for what it is instead: KILLED, FAILED, or RUNNING in another process.
+        run_id: None where no run could be made.
+        metrics: the last value of every metric.
+        reused: whether the run was finished before this task.
+        reason: why it is not FINISHED.
+    """
+
+    config: TrainingConfig
+    status: str
+    run_id: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    reused: bool = False
+    reason: str = ""
+
+
+class Stop(Interrupted):
+    """Raised by a `watch` to end a training early: its run is KILLED for the reason given."""
+
+
+Report = Callable[[Event], None]
+Watch = Callable[[int, float], None]
+
+
+def reuse(store: Store, config: TrainingConfig, fingerprint: str, parent_id: str | None) -> Outcome | None:
+    """The finished run of a network as an outcome, or None; a run whose parent came to nothing moves to this one."""
+    run = store.find_finished(fingerprint)
+    if run is None:
+        return None
+    if parent_id:
+        store.adopt(run, parent_id)
+    return Outcome(config, "FINISHED", run.run_id, dict(run.metrics), reused=True)
+
+
+def train(task: Task, *, report: Report, stop: threading.Event, watch: Watch | None = None) -> Outcome:
+    """Train the network of `task` in this process, going on from its checkpoint where it has one.
+
+    Args:
+        task: what to train, and where.
+        report: told of progress.
+        stop: once set, the state reached is saved and the run KILLED.
+        watch: called with the epoch and the accuracy of every evaluation; it may raise `Stop`.
+
+    Returns:
+        How it ended. Divergence, a stop and an outage of the store are outcomes, not exceptions.
+    """
+    from threadpoolctl import threadpool_limits
+
+    try:
+        dataset = load(task.config.dataset, task.data_dir)
+        check_batch_size(task.config, dataset)
+        run = task.store.claim(
+            task.fingerprint,
+            name=task.config.name,
+            parent_id=task.parent_id,
+            parameters={**task.config.parameters(), "dataset_digest": dataset.digest},
+            tags=task.tags,
+            lineage=lineage(dataset, "training", task.data_dir),
+            lock=task.checkpoint_dir / f"{task.fingerprint}.lock",
+        )
+    except Busy as error:
+        return Outcome(task.config, "RUNNING", reason=str(error))
+    except PipelineError as error:
+        return Outcome(task.config, "FAILED", reason=str(error))
+    training = _Training(task, run, dataset, report)
+    try:
+        with run.held(), threadpool_limits(1, user_api="blas"):
+            metrics = training.complete(stop, watch)
+    except Interrupted as error:
+        return Outcome(task.config, "KILLED", run.run_id, reason=str(error))
+    except (PipelineError, Diverged) as error:
+        return Outcome(task.config, "FAILED", run.run_id, reason=str(error))
+    training.checkpoints.remove()
+    return Outcome(task.config, "FINISHED", run.run_id, metrics)
+
+
+def check_batch_size(config: TrainingConfig, dataset: Dataset) -> None:
+    """Refuse a mini-batch larger than the data.
+
+    Raises:
+        UsageError: naming both sizes.
+    """
+    size = len(_parts(config, dataset)[0])
+    if config.batch_size > size:
+        raise UsageError(
+            f"batch_size is {config.batch_size}; it has to be at most {size}, the training images of {dataset.name}."
+        )
+
+
+def lineage(dataset: Dataset, context: str, data_dir: Path) -> DataLineage:
+    """What MLflow keeps of a data set."""
+    profile = json.dumps({"train": len(dataset.train), "test": len(dataset.test), "classes": dataset.classes})
+    return DataLineage(dataset.name, dataset.digest, str(data_dir / dataset.name), profile, context)
+
+
+def _parts(config: TrainingConfig, dataset: Dataset) -> tuple[Examples, Examples]:
+    """The images to train on and those to evaluate on."""
+    if not config.validation:
+        return dataset.train, dataset.test
+    kept = len(dataset.train) - len(dataset.train) // _HOLDOUT
+    return dataset.train[:kept], dataset.train[kept:]
+
+
+class _Training:
+    """A network on its way through its epochs, with what it has yet to tell MLflow."""
+
+    def __init__(self, task: Task, run: OwnedRun, dataset: Dataset, report: Report) -> None:
+        config = self.config = task.config
+        self.run = run
+        self.report = report
+        self.checkpoints = Checkpoints(task.checkpoint_dir / run.run_id)
+        self.examples, self.held_out = _parts(config, dataset)
+        self.part = "validation" if config.validation else "test"
+        sizes = config.layer_sizes(len(dataset.pixel_order), dataset.classes)
+        self.network = Network.create(
+            sizes, config.activation, init_std=config.init_std, seed=config.seed, pixel_order=dataset.pixel_order
+        )
+        self.loss: Loss = make_loss(config.loss, config.hinge_margin)
+        self.sgd = Sgd(self.network.parameters, config.learning_rate, config.momentum, config.weight_decay)
+        self.position = Position()
+        self.seconds = 0.0
+        self.pending: list[Point] = []
+        self.evaluated: list[tuple[int, float]] = []
+        self.saved = time.monotonic()
+
+    def complete(self, stop: threading.Event, watch: Watch | None) -> dict[str, float]:
+        """Train from where the last checkpoint stands to the end; returns the final metrics."""
+        self._tell("started", text=self._restore())
+        if watch:
+            for epoch, accuracy in self.evaluated:
+                watch(epoch, accuracy)
+        try:
+            for progress in self._fit():
+                self._advance(progress, watch)
+                if stop.is_set():
+                    self._save()
+                    raise Interrupted(f"stopped in epoch {self.position.epoch + 1}")
+        except Diverged:
+            self.run.send(self.pending)
+            self.checkpoints.remove()
+            raise
+        return self._conclude()
+
+    def _fit(self) -> Iterator[Progress]:
+        config = self.config
+        return fit(
+            self.network,
+            self.loss,
+            self.sgd,
+            self.examples,
+            batch_size=config.batch_size,
+            max_epoch=config.max_epoch,
+            disp_freq=config.disp_freq,
+            seed=config.seed,
+            position=self.position,
+        )
+
+    def _advance(self, progress: Progress, watch: Watch | None) -> None:
+        self.position = progress.position
+        self.seconds += progress.seconds
+        for window in progress.windows:
+            self._note(window.step, {"train/loss": window.loss, "train/accuracy": window.accuracy})
+        if progress.epoch_ended and self._is_due(progress.epoch):
+            accuracy = self._evaluate(progress)
+            self._save()
+            self.run.send(self.pending)
+            self.pending = []
+            if watch and progress.epoch < self.config.max_epoch:
+                watch(progress.epoch, accuracy)
+        else:
+            if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+                self._save()
+            self._tell("epoch")
+
+    def _is_due(self, epoch: int) -> bool:
+        return epoch % self.config.test_epoch == 0 or epoch == self.config.max_epoch
+
+    def _evaluate(self, progress: Progress) -> float:
+        result = evaluate(self.network, self.loss, self.held_out)
+        self._note(progress.step, {f"{self.part}/loss": result.loss, f"{self.part}/accuracy": result.accuracy})
+        self.evaluated.append((progress.epoch, result.accuracy))
+        self._tell("evaluated", accuracy=result.accuracy, loss=result.loss)
+        return result.accuracy
+
+    def _conclude(self) -> dict[str, float]:
+        train = evaluate(self.network, self.loss, self.examples)
+        held_out = evaluate(self.network, self.loss, self.held_out)
+        metrics = {
+            "train_accuracy": train.accuracy,
+            "train_loss": train.loss,
+            f"{self.part}_accuracy": held_out.accuracy,
+            f"{self.part}_loss": held_out.loss,
+            "train_seconds": self.seconds,
+        }
+        steps = self.config.max_epoch * -(-len(self.examples) // self.config.batch_size)
+        now = _milliseconds()
+        self.run.send(Point(key, value, now, steps) for key, value in metrics.items())
+        return metrics
+
+    def _note(self, step: int, values: dict[str, float]) -> None:
+        now = _milliseconds()
+        self.pending.extend(Point(key, value, now, step) for key, value in values.items())
+
+    def _save(self) -> None:
+        arrays = {
+            **{f"network/{name}": array for name, array in self.network.state().items()},
+            **{f"sgd/{name}": array for name, array in self.sgd.state().items()},
+        }
+        notes = {
+            "position": asdict(self.position),
+            "seconds": self.seconds,
+            "pending": self.pending,
+            "evaluated": self.evaluated,
+        }
+        batches = -(-len(self.examples) // self.config.batch_size)
+        self.checkpoints.save(self.position.epoch * batches + self.position.batch, arrays, notes)
+        self.saved = time.monotonic()
+
+    def _restore(self) -> str:
+        """Take up the last checkpoint, if there is one, and send the metrics that it holds; says where it goes on."""
+        checkpoint = self.checkpoints.latest()
+        if checkpoint is None:
+            return ""
+        self.network.load_state(_under("network/", checkpoint))
+        self.sgd.load_state(_under("sgd/", checkpoint))
+        notes = checkpoint.notes
+        self.position = Position(**notes["position"])
+        self.seconds = notes["seconds"]
+        self.evaluated = [(epoch, accuracy) for epoch, accuracy in notes["evaluated"]]
+        self.run.send(Point(*point) for point in notes["pending"])
+        damaged = f", {checkpoint.damaged} damaged checkpoint passed over" if checkpoint.damaged else ""
+        return f"goes on after epoch {self.position.epoch}{damaged}"
+
+    def _tell(self, kind: str, *, accuracy: float | None = None, loss: float | None = None, text: str = "") -> None:
+        config = self.config
+        self.report(Event(kind, config.name, config.max_epoch, self.position.epoch, accuracy, loss, self.seconds, text))
+
+
+def _under(prefix: str, checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in checkpoint.arrays.items() if name.startswith(prefix)}
+
+
+def _milliseconds() -> int:
+    return time.time_ns() // 1_000_000
