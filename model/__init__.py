@@ -1,0 +1,1 @@
+"""A multilayer perceptron in NumPy alone: it knows nothing of files, tracking or the command line."""

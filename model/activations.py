@@ -1,0 +1,116 @@
+"""An activation bends each number on its own; without it, layers in a row would be no more than one layer.
+
+A new activation is one subclass here: the gradient checks and everything that offers a choice find it in `ACTIVATIONS`.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from model.arrays import Floats
+
+
+class Activation(ABC):
+    """A function applied to each element of an array of any shape.
+
+    Attributes:
+        name: how a configuration calls it.
+        label: how a table calls it.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+
+    @abstractmethod
+    def forward(self, inputs: Floats) -> Floats:
+        """Give a new array of outputs; `inputs` must stay as they are until `backward` is done."""
+
+    @abstractmethod
+    def backward(self, gradient: Floats) -> Floats:
+        """Turn the gradient at the outputs of the last `forward` into the one at its inputs, in place."""
+
+
+class Relu(Activation):
+    """max(0, x); its derivative at 0 is taken as 0."""
+
+    name = "relu"
+    label = "ReLU"
+
+    def forward(self, inputs: Floats) -> Floats:
+        """Cut off what is negative."""
+        self._positive = inputs > 0
+        return inputs * self._positive
+
+    def backward(self, gradient: Floats) -> Floats:
+        """Pass the gradient where the input was positive."""
+        gradient *= self._positive
+        return gradient
+
+
+class Sigmoid(Activation):
+    """s(x) = 1 / (1 + exp(-x)), whose derivative is s (1 - s)."""
+
+    name = "sigmoid"
+    label = "Sigmoid"
+
+    def forward(self, inputs: Floats) -> Floats:
+        """Squeeze any finite number into 0..1."""
+        self._outputs = _sigmoid_of_negative(-inputs)
+        return self._outputs
+
+    def backward(self, gradient: Floats) -> Floats:
+        """Multiply by s (1 - s)."""
+        gradient *= self._outputs
+        gradient *= 1 - self._outputs
+        return gradient
+
+
+class Gelu(Activation):
+    """x s(z), z = 2 sqrt(2/pi) (x + 0.044715 x^3): the tanh form of Hendrycks & Gimpel (2016), https://arxiv.org/abs/1606.08415.
+
+    They write x/2 (1 + tanh(z/2)), which is the same number; an exponential costs half of a tanh.
+    """
+
+    name = "gelu"
+    label = "GELU"
+
+    LINEAR = 2 * float(np.sqrt(2 / np.pi))
+    CUBIC = LINEAR * 0.044715
+    SATURATED = 1000.0
+    """Where x^2 is larger, s is 0 or 1 in any float type; capped there, nothing below turns into 0 * infinity."""
+
+    def forward(self, inputs: Floats) -> Floats:
+        """Let through what is clearly positive, hold back what is clearly negative."""
+        self._inputs = inputs
+        with np.errstate(over="ignore"):
+            self._squares = np.multiply(inputs, inputs)
+            np.minimum(self._squares, self.SATURATED, out=self._squares)
+            z = self._squares * -self.CUBIC
+            z -= self.LINEAR
+            z *= inputs
+        self._gate = _sigmoid_of_negative(z)
+        return inputs * self._gate
+
+    def backward(self, gradient: Floats) -> Floats:
+        """Multiply by s + x s (1 - s) z', where x z' = x (LINEAR + 3 CUBIC x^2)."""
+        slope = 1 - self._gate
+        slope *= self._gate
+        slope *= self._inputs
+        self._squares *= 3 * self.CUBIC
+        self._squares += self.LINEAR
+        slope *= self._squares
+        slope += self._gate
+        gradient *= slope
+        return gradient
+
+
+def _sigmoid_of_negative(negative: Floats) -> Floats:
+    """1 / (1 + exp(negative)), in place. Infinity from an exponential that overflows gives the right limit, 0."""
+    with np.errstate(over="ignore"):
+        np.exp(negative, out=negative)
+    negative += 1
+    return np.reciprocal(negative, out=negative)
+
+
+ACTIVATIONS: dict[str, type[Activation]] = {activation.name: activation for activation in Activation.__subclasses__()}

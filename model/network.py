@@ -1,0 +1,185 @@
+"""A network is layers in a row: each takes what the one before it gives, and the gradient goes back the same way."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from model.activations import Activation, Relu
+from model.arrays import Floats, Integers, Pixels
+from model.ink import InkLinear
+from model.parameter import Parameter, overwrite
+from model.randomness import rng
+
+
+class Linear:
+    """Inputs (images, fan_in) times a weight (fan_in, fan_out), plus a bias (fan_out,)."""
+
+    def __init__(self, weight: Floats, bias: Floats) -> None:
+        """Take the arrays as they are, without copying them."""
+        self.weight = Parameter(weight)
+        self.bias = Parameter(bias)
+        self.parameters = {"weight": self.weight, "bias": self.bias}
+        self.fan_out = len(bias)
+
+    def dense(self) -> tuple[Floats, Floats]:
+        """Give copies of weight and bias."""
+        return self.weight.value.copy(), self.bias.value.copy()
+
+    def read(self, images: Pixels) -> Floats:
+        """Make of images in natural pixel order what `forward` takes: (x - 128) / 255."""
+        inputs = images.astype(self.weight.value.dtype)
+        inputs -= 128
+        inputs /= 255
+        return inputs
+
+    def forward(self, inputs: Floats) -> Floats:
+        """Inputs times weight plus bias."""
+        self._inputs = inputs
+        outputs = inputs @ self.weight.value
+        outputs += self.bias.value
+        return outputs
+
+    def backward(self, gradient: Floats) -> Floats:
+        """With inputs X and gradient G: X'G for the weight W, the column sums of G for the bias, GW' for the inputs."""
+        np.matmul(self._inputs.T, gradient, out=self.weight.gradient)
+        gradient.sum(axis=0, out=self.bias.gradient)
+        return gradient @ self.weight.value.T
+
+
+class Network:
+    """Layers in a row.
+
+    Attributes:
+        first: the layer that reads the images.
+        rest: the layers after it, up to the scores.
+        parameters: what learns, by names such as "layer1.matrix" and "layer2.bias".
+    """
+
+    PREDICTED_TOGETHER = 256
+    """Images in a slice of `predict`: enough for a fast product, few enough to stay in cache."""
+
+    def __init__(self, first: InkLinear | Linear, *rest: Linear | Activation) -> None:
+        """Put layers in a row."""
+        self.first = first
+        self.rest = rest
+        self._learning = [first, *(layer for layer in rest if isinstance(layer, Linear))]
+        self.parameters: dict[str, Parameter] = {
+            f"layer{number}.{name}": parameter
+            for number, layer in enumerate(self._learning, start=1)
+            for name, parameter in layer.parameters.items()
+        }
+
+    @classmethod
+    def create(
+        cls,
+        sizes: Sequence[int],
+        activation: Activation,
+        *,
+        init_std: float | Literal["he"],
+        seed: int,
+        pixel_order: Integers,
+        dtype: DTypeLike = np.float32,
+    ) -> "Network":
+        """Make a network to be trained: random weights, biases of zero.
+
+        Args:
+            sizes: features, outputs of each hidden layer, classes: (784, 128, 10) or (784, 256, 64, 10).
+            activation: follows the last hidden layer; those before it are followed by ReLU.
+            init_std: standard deviation of the weights, or "he" for sqrt(2 / fan_in) in each layer
+                (He et al., 2015, https://arxiv.org/abs/1502.01852).
+            seed: networks of one seed and the same sizes start from the same weights.
+            pixel_order: (features,), the order of the columns in the examples that it will be given.
+            dtype: of all of its numbers.
+        """
+        random = rng(seed, "weights")
+        layers = []
+        for fan_in, fan_out in pairwise(sizes):
+            std = (2 / fan_in) ** 0.5 if init_std == "he" else init_std
+            weight = random.normal(0, std, (fan_in, fan_out)).astype(dtype)
+            layers.append(Linear(weight, np.zeros(fan_out, dtype)))
+        first = InkLinear(*layers[0].dense(), pixel_order)
+        return cls(first, *_bent(layers[1:], activation))
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, Floats], activation: Activation) -> "Network":
+        """Make a network of ordinary layers out of what `weights` gave.
+
+        Raises:
+            ValueError: a layer is missing, or the shapes of two layers do not fit.
+        """
+        count = sum(name.endswith(".weight") for name in weights)
+        try:
+            layers = [Linear(weights[f"layer{i}.weight"], weights[f"layer{i}.bias"]) for i in range(1, count + 1)]
+        except KeyError as missing:
+            raise ValueError(f"{missing} is missing from the weights of a network: {sorted(weights)}") from None
+        if not layers:
+            raise ValueError("no weights of a network: there must be layer1.weight and layer1.bias")
+        return cls(layers[0], *_bent(layers[1:], activation))
+
+    @property
+    def classes(self) -> int:
+        """How many scores an image gets."""
+        return self._learning[-1].fan_out
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of all its numbers."""
+        return next(iter(self.parameters.values())).value.dtype
+
+    def forward(self, inputs: Any) -> Floats:
+        """Give the scores (images, classes) for what the first layer takes: `Examples` after `create`."""
+        outputs = self.first.forward(inputs)
+        for layer in self.rest:
+            outputs = layer.forward(outputs)
+        return outputs
+
+    def backward(self, gradient: Floats) -> None:
+        """Leave with each parameter its gradient, from the one at the scores of the last `forward`."""
+        for layer in reversed(self.rest):
+            gradient = layer.backward(gradient)
+        self.first.backward(gradient)
+
+    def predict(self, images: Pixels) -> Floats:
+        """Give the scores (images, classes) of images (images, features) as bytes, in natural pixel order."""
+        scores = np.empty((len(images), self.classes), self.dtype)
+        for start in range(0, len(images), self.PREDICTED_TOGETHER):
+            part = slice(start, start + self.PREDICTED_TOGETHER)
+            scores[part] = self.forward(self.first.read(images[part]))
+        return scores
+
+    def weights(self) -> dict[str, Floats]:
+        """Give copies of the ordinary weights, to be stored and served.
+
+        Returns:
+            "layer1.weight" (features, outputs), with rows in natural pixel order; "layer1.bias" (outputs,); and so on.
+        """
+        named = {}
+        for number, layer in enumerate(self._learning, start=1):
+            named[f"layer{number}.weight"], named[f"layer{number}.bias"] = layer.dense()
+        return named
+
+    def state(self) -> dict[str, Floats]:
+        """Give copies of the numbers that training moves, as it moves them: to go on from, bit for bit."""
+        return {name: parameter.value.copy() for name, parameter in self.parameters.items()}
+
+    def load_state(self, state: Mapping[str, Floats]) -> None:
+        """Go back to what `state` gave.
+
+        Raises:
+            KeyError: the state is not of a network of this depth.
+            ValueError: the state is of a network of other sizes.
+        """
+        for name, parameter in self.parameters.items():
+            overwrite(parameter.value, state[name], name)
+
+
+def _bent(layers: Sequence[Linear], activation: Activation) -> Iterator[Linear | Activation]:
+    """Put an activation in front of each layer: the one given in front of the last, ReLU in front of the others."""
+    for layer in layers[:-1]:
+        yield Relu()
+        yield layer
+    yield activation
+    yield layers[-1]
