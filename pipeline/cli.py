@@ -35,17 +35,17 @@ class _OneLineErrors(click.Group):
             ctx.exit(130)
 
 
-class _InitStd(click.ParamType):
+class _InitStd(click.ParamType[Any]):
     name = "float|he"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value if value == "he" else click.FLOAT.convert(value, param, ctx)
 
 
-class _List(click.ParamType, Generic[_T]):
+class _List(click.ParamType[Any], Generic[_T]):
     """Values of another type, separated by commas."""
 
-    def __init__(self, item: click.ParamType) -> None:
+    def __init__(self, item: click.ParamType[Any]) -> None:
         self.item = item
         self.name = f"{item.name},..."
 
@@ -55,10 +55,10 @@ class _List(click.ParamType, Generic[_T]):
         return [self.item.convert(part.strip(), param, ctx) for part in value.split(",") if part.strip()]
 
 
-class _Optional(click.ParamType):
+class _Optional(click.ParamType[Any]):
     """Another type, or nothing where the text is empty, as MLproject's defaults are."""
 
-    def __init__(self, item: click.ParamType) -> None:
+    def __init__(self, item: click.ParamType[Any]) -> None:
         self.item = item
         self.name = item.name
 
@@ -67,7 +67,7 @@ class _Optional(click.ParamType):
 
 
 _PATH = _Optional(click.Path(path_type=Path))
-_TYPES: dict[str, click.ParamType] = {
+_TYPES: dict[str, click.ParamType[Any]] = {
     "hidden_layers": click.INT,
     "activation": click.Choice(list(ACTIVATIONS)),
     "loss": click.Choice(list(LOSSES)),
@@ -111,7 +111,7 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
             own = {item.name: values.pop(item.name) for item in fields(Settings) if item.name in values}
             return command(settings=Settings(**own), **values)
 
-        options = [
+        options: list[Callable[[_Command], _Command]] = [
             click.option("--data-dir", type=_PATH, default="data", show_default=True, help="Folder of prepared data."),
             click.option("--source", type=_PATH, help="Folder with the four idx files of the data set."),
             _flag("--quiet", "No progress, only results."),
@@ -124,9 +124,10 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
                 ),
                 click.option("--scheduler", type=_Optional(click.STRING), help="Address of a Dask cluster to use."),
             ]
+        wrapped: _Command = with_settings
         for option in reversed(options):
-            with_settings = option(with_settings)
-        return with_settings
+            wrapped = option(wrapped)
+        return wrapped
 
     return add
 

@@ -1,4 +1,4 @@
-"""The errors that a user can cause or cure: each message is one line with the value, what is accepted and what to do."""
+"""The errors that a user can cause or cure, each one line: the value, what is accepted and what to do."""
 
 
 class PipelineError(Exception):

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import Interrupted, PipelineError
@@ -40,6 +41,8 @@ def run_tasks(
         Interrupted: on Ctrl-C or SIGTERM, after the outcomes of what was stopped.
         PipelineError: if the cluster cannot be reached.
     """
+    from distributed import as_completed
+
     job = uuid.uuid4().hex
     with _cluster(workers, len(tasks), scheduler) as client:
         events = _Narrator(report)
@@ -51,7 +54,7 @@ def run_tasks(
             for number, task in enumerate(tasks)
         }
         try:
-            for future in _completed(futures):
+            for future in as_completed(list(futures), loop=client.loop):
                 yield _outcome(future, futures[future])
         except KeyboardInterrupt as error:
             yield from _stopped(client, job, futures)
@@ -63,7 +66,7 @@ def run_tasks(
 def cost(task: Task) -> int:
     """About the multiplications of a training: what its share of the whole work is."""
     sizes = task.config.layer_sizes(784, 10)
-    return task.config.max_epoch * sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+    return task.config.max_epoch * sum(a * b for a, b in pairwise(sizes))
 
 
 def interruptible() -> None:
@@ -107,8 +110,8 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator
             client = Client(scheduler, timeout="10s", set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise PipelineError(
-                f"No Dask scheduler answers at {scheduler!r}; start one with 'dask scheduler', or leave --scheduler out "
-                "to use this machine."
+                f"No Dask scheduler answers at {scheduler!r}; start one with 'dask scheduler', or leave --scheduler "
+                "out to use this machine."
             ) from error
         with client:
             yield client
@@ -154,13 +157,7 @@ def _request_stop(job: str) -> None:
     _stops[job].set()
 
 
-def _completed(futures: dict["Future", Task]) -> Iterator["Future"]:
-    from distributed import as_completed
-
-    yield from as_completed(list(futures))
-
-
-def _outcome(future: "Future", task: Task) -> Outcome:
+def _outcome(future: "Future[Outcome]", task: Task) -> Outcome:
     error = future.exception()
     if error is None:
         outcome: Outcome = future.result()
@@ -168,7 +165,7 @@ def _outcome(future: "Future", task: Task) -> Outcome:
     return Outcome(task.config, "FAILED", reason=f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _stopped(client: "Client", job: str, futures: dict["Future", Task]) -> Iterator[Outcome]:
+def _stopped(client: "Client", job: str, futures: dict["Future[Outcome]", Task]) -> Iterator[Outcome]:
     """Have the running tasks save their state; those not begun are dropped."""
     from distributed import wait
 

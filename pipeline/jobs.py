@@ -11,7 +11,7 @@ from pipeline.datasets import Dataset
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.execution import cost, run_tasks, stop_on_signal
 from pipeline.progress import progress
-from pipeline.tables import results_table
+from pipeline.tables import class_counts, results_table
 from pipeline.tracking import OwnedRun, Store
 from pipeline.training import Event, Outcome, Report, Task, check_batch_size, lineage, reuse, train
 
@@ -39,7 +39,8 @@ def prepare(name: str, settings: Settings, parameters: Mapping[str, str], within
     dataset = _prepared(name, settings)
     with store.parent(f"prepare {name}", parameters, within=within) as run:
         run.log_dataset(lineage(dataset, "preparation", settings.data_dir))
-        run.log_text(datasets.describe(dataset), "dataset.md")
+        run.log_text(class_counts(dataset), "class_counts.md")
+        run.describe(f"Data set {name}, digest {dataset.digest}.\n\n{class_counts(dataset)}")
     return dataset
 
 
@@ -91,6 +92,7 @@ def run_networks(
         Interrupted: on Ctrl-C or SIGTERM, naming what is finished and how to go on.
     """
     settings = settings.resolved()
+    parent.log_dataset(lineage(dataset, "training", settings.data_dir))
     outcomes: dict[TrainingConfig, Outcome] = {}
     tasks = []
     for config in configs:
@@ -157,8 +159,8 @@ def _finished(outcomes: list[Outcome]) -> list[Outcome]:
     """
     lacking = [outcome for outcome in outcomes if outcome.status != "FINISHED"]
     if lacking:
-        names = "; ".join(f"{outcome.config.name}: {outcome.reason}" for outcome in lacking)
-        raise PipelineError(f"{len(lacking)} of {len(outcomes)} networks are not finished: {names}")
+        first = f"{lacking[0].config.name}: {lacking[0].reason}"
+        raise PipelineError(f"{len(lacking)} of {len(outcomes)} networks are not finished; the first is {first}")
     return outcomes
 
 

@@ -24,7 +24,7 @@ def progress(title: str, costs: Mapping[str, int], *, quiet: bool) -> Iterator[R
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if quiet:
-        yield lambda event: None
+        yield lambda _event: None
     elif console.is_terminal:
         with _bars(console) as bars:
             yield _Terminal(bars, title, costs).show

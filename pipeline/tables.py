@@ -1,7 +1,8 @@
-"""Outcomes of trainings as a markdown table."""
+"""What commands print and log, as markdown tables."""
 
 from collections.abc import Sequence
 
+from pipeline.datasets import Dataset
 from pipeline.training import Outcome
 
 _FIGURES = {
@@ -29,6 +30,18 @@ def results_table(outcomes: Sequence[Outcome]) -> str:
     return tabulate(
         rows, ["network", *_FIGURES, "run"], tablefmt="github", disable_numparse=True, colalign=("left", *right, "left")
     )
+
+
+def class_counts(dataset: Dataset) -> str:
+    """How many images each class has."""
+    from tabulate import tabulate
+
+    counts = {
+        "class": range(dataset.classes),
+        "training images": dataset.counts["train"],
+        "test images": dataset.counts["test"],
+    }
+    return tabulate(counts, headers="keys", tablefmt="github")
 
 
 def _figure(outcome: Outcome, key: str, form: str) -> str:

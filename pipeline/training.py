@@ -1,4 +1,4 @@
-"""Training one network: one task, one MLflow run, interrupted and resumed at any moment without a trace in the result."""
+"""Training one network is one task and one MLflow run, which an interruption leaves no trace in."""
 
 import json
 import threading
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from model.activations import ACTIVATIONS
 from model.examples import Examples
 from model.fit import Diverged, Position, Progress, evaluate, fit
 from model.losses import Loss, make_loss
@@ -19,7 +20,7 @@ from pipeline.checkpoint import Checkpoint, Checkpoints
 from pipeline.config import TrainingConfig
 from pipeline.datasets import Dataset, load
 from pipeline.errors import Interrupted, PipelineError, UsageError
-from pipeline.tracking import Busy, DataLineage, OwnedRun, Point, Store, TrackedRun
+from pipeline.tracking import Busy, DataLineage, OwnedRun, Point, Store
 
 CHECKPOINT_SECONDS: Final = 30.0
 _HOLDOUT: Final = 6  # the last sixth of the training images is held out for validation
@@ -115,7 +116,7 @@ def train(task: Task, *, report: Report, stop: threading.Event, watch: Watch | N
             parameters={**task.config.parameters(), "dataset_digest": dataset.digest},
             tags=task.tags,
             lineage=lineage(dataset, "training", task.data_dir),
-            lock=task.checkpoint_dir / f"{task.fingerprint}.lock",
+            lock=task.checkpoint_dir / "claims.lock",
         )
     except Busy as error:
         return Outcome(task.config, "RUNNING", reason=str(error))
@@ -172,7 +173,11 @@ class _Training:
         self.part = "validation" if config.validation else "test"
         sizes = config.layer_sizes(len(dataset.pixel_order), dataset.classes)
         self.network = Network.create(
-            sizes, config.activation, init_std=config.init_std, seed=config.seed, pixel_order=dataset.pixel_order
+            sizes,
+            ACTIVATIONS[config.activation](),
+            init_std=config.init_std,
+            seed=config.seed,
+            pixel_order=dataset.pixel_order,
         )
         self.loss: Loss = make_loss(config.loss, config.hinge_margin)
         self.sgd = Sgd(self.network.parameters, config.learning_rate, config.momentum, config.weight_decay)
