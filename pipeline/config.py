@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final, Literal
 
+import model
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline.errors import UsageError
@@ -123,9 +124,8 @@ def _parse(item: "Field[Any]", text: str) -> Any:
 @cache
 def _model_sources() -> str:
     digest = hashlib.sha256()
-    for source in sorted(files("model").iterdir(), key=lambda entry: entry.name):
-        if source.name.endswith(".py"):
-            digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    for source in sorted(Path(model.__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
