@@ -39,12 +39,12 @@ class Relu(Activation):
 
     def forward(self, inputs: Floats) -> Floats:
         """Cut off what is negative."""
-        self._positive = inputs > 0
-        return inputs * self._positive
+        self._outputs = np.maximum(inputs, 0)
+        return self._outputs
 
     def backward(self, gradient: Floats) -> Floats:
         """Pass the gradient where the input was positive."""
-        gradient *= self._positive
+        gradient *= self._outputs > 0
         return gradient
 
 

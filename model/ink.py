@@ -105,19 +105,13 @@ class InkLinear:
     def forward(self, examples: Examples) -> Floats:
         """Give (images, outputs). Right for examples in any order, fast for those that `Examples.batch` gives."""
         farthest = len(examples) // 4
-        near = int(examples.extents[farthest:].max(initial=0))
-        far = max(near, int(examples.extents[:farthest].max(initial=0)))
-        rows = self._rows(len(examples))
-        self._near, self._strip = near_rows, strip = rows[:, : 2 + near], rows[:farthest, 2 + near : 2 + far]
-
-        near_rows[:, 2:] = examples.pixels[:, :near]
-        strip[...] = examples.pixels[:farthest, near:far]
-        sums = near_rows[:, 2:] @ self._ones[:near]
-        sums[:farthest] += strip @ self._ones[: far - near]
-        near_rows[:, 1] = sums
-
-        outputs = near_rows @ self.matrix.value[: 2 + near]
-        outputs[:farthest] += strip @ self.matrix.value[2 + near : 2 + far]
+        near, far = 2 + int(examples.extents[farthest:].max()), 2 + int(examples.extents.max())
+        rows = self._rows(len(examples))[:, :far]
+        rows[:, 2:] = examples.pixels[:, : far - 2]
+        rows[:, 1] = rows[:, 2:] @ self._ones[: far - 2]
+        self._near, self._strip = rows[:, :near], rows[:farthest, near:]
+        outputs = self._near @ self.matrix.value[:near]
+        outputs[:farthest] += self._strip @ self.matrix.value[near:far]
         return outputs
 
     def backward(self, gradient: Floats) -> None:

@@ -55,20 +55,21 @@ class SoftmaxCrossEntropy(Loss):
 
     def forward(self, outputs: Floats, targets: Floats) -> float:
         """Surprise at the right class, as far as the float type reaches."""
+        logs = outputs.T.copy()  # classes first, as NumPy reduces over the first axis twice as fast
         with np.errstate(over="ignore"):
             # The highest score is subtracted first: no exponential can overflow, and one of them is 1.
-            logs = outputs - outputs.max(axis=1, keepdims=True)
+            logs -= logs.max(axis=0)
             np.maximum(logs, np.finfo(logs.dtype).min, out=logs)
             self._probabilities = np.exp(logs)
-            totals = self._probabilities.sum(axis=1, keepdims=True)
-            surprise = np.log(totals).sum() - np.vdot(logs, targets)
+            totals = self._probabilities.sum(axis=0)
+            surprise = np.log(totals).sum() - np.vdot(logs, targets.T)
         self._probabilities /= totals
         self._targets = targets
         return float(surprise) / len(outputs)
 
     def backward(self) -> Floats:
         """(p - t) / images."""
-        gradient: Floats = self._probabilities - self._targets
+        gradient: Floats = self._probabilities.T - self._targets
         gradient /= len(gradient)
         return gradient
 
