@@ -14,6 +14,8 @@ from model.arrays import Floats
 class Loss(ABC):
     """The mean of a loss over the images of a mini-batch.
 
+    Its gradient is right for any finite scores. Its value is not finite where the float type cannot hold it.
+
     Attributes:
         name: how a configuration calls it.
         label: how a table calls it.
@@ -54,15 +56,13 @@ class SoftmaxCrossEntropy(Loss):
     label = "Softmax cross-entropy"
 
     def forward(self, outputs: Floats, targets: Floats) -> float:
-        """Surprise at the right class, as far as the float type reaches."""
+        """Surprise at the right class."""
         logs = outputs.T.copy()  # classes first, as NumPy reduces over the first axis twice as fast
-        with np.errstate(over="ignore"):
-            # The highest score is subtracted first: no exponential can overflow, and one of them is 1.
-            logs -= logs.max(axis=0)
-            np.maximum(logs, np.finfo(logs.dtype).min, out=logs)
-            self._probabilities = np.exp(logs)
-            totals = self._probabilities.sum(axis=0)
-            surprise = np.log(totals).sum() - np.vdot(logs, targets.T)
+        # The highest score is subtracted first: no exponential can overflow, and one of them is 1.
+        logs -= logs.max(axis=0)
+        self._probabilities = np.exp(logs)
+        totals = self._probabilities.sum(axis=0)
+        surprise = np.log(totals).sum() - np.vdot(logs, targets.T)
         self._probabilities /= totals
         self._targets = targets
         return float(surprise) / len(outputs)
@@ -87,14 +87,12 @@ class Hinge(Loss):
     def forward(self, outputs: Floats, targets: Floats) -> float:
         """What each wrong class lacks of losing by the margin."""
         right = np.vecdot(outputs, targets)[:, None]
-        with np.errstate(over="ignore"):
-            lacking = outputs - (right - self.margin)
-            lacking *= 1 - targets
-            np.maximum(lacking, 0, out=lacking)
-            total = float(lacking.sum())
+        lacking = outputs - (right - self.margin)
+        lacking *= 1 - targets
+        np.maximum(lacking, 0, out=lacking)
         self._violated = lacking > 0
         self._targets = targets
-        return total / len(outputs)
+        return float(lacking.sum()) / len(outputs)
 
     def backward(self) -> Floats:
         """1 / images for each class that violates the margin, and minus their number for the right one."""
