@@ -139,7 +139,7 @@ def fit(
         A record at the end of each epoch, and inside it whenever `interval` has passed.
 
     Raises:
-        Diverged: a loss was not finite. The step was not taken.
+        Diverged: a loss was not finite. The step was not taken, and every window before it has been handed out.
     """
     batches = math.ceil(len(examples) / batch_size)
     one_hot = np.eye(network.classes, dtype=network.dtype)
@@ -154,6 +154,9 @@ def fit(
             value, right = _train(network, loss, sgd, batch, one_hot)
             step += 1
             if not math.isfinite(value):
+                if windows:
+                    before = Position(epoch, done, total, correct, seen)
+                    yield Progress(epoch, step - 1, False, tuple(windows), perf_counter() - started, before)
                 raise Diverged(epoch + 1, step, value)
 
             total, correct, seen = total + value * len(batch), correct + right, seen + len(batch)

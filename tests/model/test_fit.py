@@ -244,3 +244,17 @@ def test_a_short_training_against_torch(make_network, images, examples, hidden, 
             np.testing.assert_allclose(ours[f"layer{number}.weight"], linear.weight.detach().numpy().T, atol=1e-10)
             np.testing.assert_allclose(ours[f"layer{number}.bias"], linear.bias.detach().numpy(), atol=1e-10)
     assert record.step == 24
+
+
+def test_divergence_loses_no_window(start):
+    def windows_until_divergence(interval):
+        windows = []
+        _, _, train = start(loss="euclidean", learning_rate=3.0, max_epoch=200, disp_freq=2)
+        with pytest.raises(Diverged) as caught:
+            for record in train(interval=interval):
+                windows.extend(record.windows)
+        return windows, caught.value.step
+
+    windows, step = windows_until_divergence(interval=1e9)
+    assert [window.step for window in windows] == list(range(2, step, 2))
+    assert windows == windows_until_divergence(interval=0)[0]

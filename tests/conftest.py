@@ -1,0 +1,68 @@
+"""What the tests share: a store and folders of their own, and the bundled digits prepared once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import datasets
+from pipeline.jobs import Settings
+from pipeline.tracking import Store
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path, monkeypatch):
+    """Work in an empty folder, with nothing in the environment that names another store."""
+    for name in list(os.environ):
+        if name.startswith(("MLFLOW_", "OPTUNA_")) or name in {"MNIST_DIR", "PIPELINE_VERBOSE"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """A folder in which the digits are prepared."""
+    folder = tmp_path_factory.mktemp("data")
+    datasets.prepare("digits", data_dir=folder, quiet=True)
+    return folder
+
+
+@pytest.fixture
+def settings(data_dir):
+    return Settings(data_dir=data_dir, quiet=True)
+
+
+@pytest.fixture
+def store():
+    return Store.open()
+
+
+@pytest.fixture
+def pipeline(data_dir):
+    """Run the real command in a process of its own."""
+
+    def run(*arguments, **environment):
+        command = [sys.executable, "-m", "pipeline", *arguments]
+        if "--data-dir" not in arguments:
+            command += ["--data-dir", str(data_dir)]
+        path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+        return subprocess.run(
+            command, env=os.environ | {"PYTHONPATH": path} | environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """The folder of the real MNIST files."""
+    folder = Path(os.environ.get("MNIST_DIR", REPOSITORY.parent / "shared/data/mnist"))
+    if not folder.is_dir():
+        pytest.skip("MNIST is not here; name its folder in MNIST_DIR")
+    return folder

@@ -1,0 +1,111 @@
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.activations import ACTIVATIONS
+from model.losses import LOSSES
+from pipeline.config import TrainingConfig
+from pipeline.errors import UsageError
+
+positive = st.floats(min_value=1e-30, max_value=1e30)
+counts = st.integers(1, 10**9)
+configs = st.builds(
+    TrainingConfig,
+    dataset=st.sampled_from(["mnist", "digits"]),
+    hidden_layers=st.sampled_from([1, 2]),
+    activation=st.sampled_from(list(ACTIVATIONS)),
+    loss=st.sampled_from(list(LOSSES)),
+    learning_rate=positive,
+    weight_decay=st.floats(0, 10),
+    momentum=st.floats(0, 1, exclude_max=True),
+    batch_size=counts,
+    max_epoch=counts,
+    disp_freq=counts,
+    test_epoch=counts,
+    init_std=st.one_of(st.just("he"), positive),
+    hinge_margin=positive,
+    seed=st.integers(0, 2**63),
+    validation=st.booleans(),
+)
+
+
+def test_defaults_are_the_published_hyperparameters():
+    published = {
+        "learning_rate": 0.003,
+        "weight_decay": 0.0,
+        "momentum": 0.0,
+        "batch_size": 100,
+        "max_epoch": 200,
+        "disp_freq": 50,
+        "test_epoch": 5,
+    }
+    assert published.items() <= asdict(TrainingConfig()).items()
+
+
+@given(configs)
+def test_what_mlflow_keeps_reads_back(config):
+    assert TrainingConfig.from_parameters(config.parameters()) == config
+
+
+@given(configs, configs)
+def test_fingerprints_differ_where_anything_differs(one, other):
+    assert (one.fingerprint("data") == other.fingerprint("data")) == (one == other)
+    assert one.fingerprint("data") != one.fingerprint("other data")
+
+
+def test_fingerprint_changes_with_the_sources_of_the_network(tmp_path, monkeypatch):
+    from pipeline import config
+
+    before = TrainingConfig().fingerprint("data")
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "network.py").write_text("changed = True")
+    monkeypatch.setattr(config.model, "__file__", str(tmp_path / "__init__.py"))
+    config._model_sources.cache_clear()
+    changed = TrainingConfig().fingerprint("data")
+    config._model_sources.cache_clear()
+    assert changed != before
+
+
+def test_whole_numbers_are_the_real_numbers_they_stand_for():
+    assert TrainingConfig(learning_rate=1).fingerprint("data") == TrainingConfig(learning_rate=1.0).fingerprint("data")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("learning_rate", 0.09), ("momentum", 0.9), ("init_std", "he"), ("seed", 3), ("validation", True)],
+)
+def test_name_tells_what_is_not_published(field, value):
+    assert TrainingConfig(activation="gelu", loss="hinge").name == "gelu-hinge-1h"
+    assert TrainingConfig(**{field: value}).name == f"relu-euclidean-1h {field}={value}"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("hidden_layers", 3),
+        ("activation", "tanh"),
+        ("loss", "mse"),
+        ("learning_rate", 0),
+        ("learning_rate", -0.1),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("weight_decay", -1),
+        ("momentum", 1),
+        ("batch_size", 0),
+        ("max_epoch", 0),
+        ("disp_freq", 0),
+        ("test_epoch", -5),
+        ("init_std", 0),
+        ("init_std", "xavier"),
+        ("hinge_margin", 0),
+        ("seed", -1),
+    ],
+)
+def test_refusals_name_the_value_and_what_is_accepted(field, value):
+    with pytest.raises(UsageError) as caught:
+        TrainingConfig(**{field: value})
+    message = str(caught.value)
+    assert message.startswith(f"{field} is {value!r}; it has to be ")
+    assert "\n" not in message

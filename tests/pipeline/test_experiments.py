@@ -1,0 +1,55 @@
+import csv
+
+import pytest
+
+from pipeline.config import TrainingConfig
+from pipeline.errors import UsageError
+from pipeline.experiments import STUDIES, grid
+from tests.conftest import REPOSITORY
+
+EVERYTHING = {
+    "hidden_layers": [1, 2],
+    "activations": ["relu", "sigmoid", "gelu"],
+    "losses": ["euclidean", "softmax_cross_entropy", "hinge"],
+    "seeds": [0],
+}
+published = REPOSITORY.parent / "shared/published"
+
+
+def test_published_grid_has_18_networks_that_differ_in_nothing_else():
+    configs = grid(TrainingConfig(), **EVERYTHING)
+    assert len(configs) == 18
+    assert len({config.name for config in configs}) == 18
+    assert len({(config.learning_rate, config.max_epoch, config.seed) for config in configs}) == 1
+
+
+def test_each_network_comes_once_a_seed():
+    configs = grid(TrainingConfig(), **{**EVERYTHING, "seeds": [3, 4, 3]})
+    assert len(configs) == 36
+    assert {config.seed for config in configs} == {3, 4}
+
+
+def test_the_rest_is_as_in_the_base():
+    [config] = grid(TrainingConfig(momentum=0.5), hidden_layers=[2], activations=["gelu"], losses=["hinge"], seeds=[7])
+    assert config == TrainingConfig(momentum=0.5, hidden_layers=2, activation="gelu", loss="hinge", seed=7)
+
+
+@pytest.mark.parametrize("lacking", EVERYTHING)
+def test_an_empty_grid_is_refused(lacking):
+    with pytest.raises(UsageError, match="empty"):
+        grid(TrainingConfig(), **{**EVERYTHING, lacking: []})
+
+
+@pytest.mark.skipif(not published.is_dir(), reason="the published figures are not beside the repository")
+def test_studies_are_the_published_ones():
+    with (published / "sweeps.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    asked = {
+        (row["study"], row["activation"], row["loss"], float(row["learning_rate"]), int(row["max_epoch"]))
+        for row in rows
+    }
+    assert asked == {
+        (study, config.activation, config.loss, config.learning_rate, config.max_epoch)
+        for study, configs in STUDIES.items()
+        for config in configs
+    }
