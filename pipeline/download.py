@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import requests
     from rich.progress import Progress
 
-_TIMEOUT: Final = (5, 30)  # seconds to connect, and between two pieces
+TIMEOUT: Final = (5, 30)  # seconds to connect, and between two pieces
+PAUSE: Final = 0.5  # seconds before the second try; twice as long before the third
 _PIECE: Final = 1 << 16
 _LARGEST: Final = 1 << 28
 """Bytes of a file beyond which a mirror is not believed."""
@@ -28,7 +29,7 @@ def download(mirrors: Sequence[str], files: Sequence[str], folder: Path, *, quie
     from urllib3.util import Retry
 
     with requests.Session() as session, _bars(quiet=quiet) as bars:
-        retries = Retry(total=2, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+        retries = Retry(total=2, backoff_factor=PAUSE, status_forcelist=(429, 500, 502, 503, 504))
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retries))
         for file in files:
@@ -47,7 +48,7 @@ def download(mirrors: Sequence[str], files: Sequence[str], folder: Path, *, quie
 
 
 def _get(session: "requests.Session", url: str, target: Path, bars: "Progress | None") -> None:
-    with session.get(url, stream=True, timeout=_TIMEOUT) as response, target.open("wb") as file:
+    with session.get(url, stream=True, timeout=TIMEOUT) as response, target.open("wb") as file:
         response.raise_for_status()
         promised = int(response.headers.get("Content-Length", 0))
         line = bars.add_task(target.name, total=promised or None) if bars else None
