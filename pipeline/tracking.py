@@ -10,10 +10,11 @@ import json
 import logging
 import os
 import socket
+import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -26,8 +27,10 @@ from pipeline.errors import Interrupted, PipelineError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import LoggedModel, Run
 
+MODEL: Final = "model"
+"""The name of every run's model: runs:/RUN/model."""
 LEASE_SECONDS: Final = 120.0
 OUTAGE_SECONDS: Final = 180.0
 _RENEWAL_SECONDS: Final = 30.0
@@ -173,6 +176,10 @@ class Store:
         """Every point of a metric, by step."""
         metrics = self.call("get_metric_history", run_id, key)
         return sorted((Point(m.key, m.value, m.timestamp, m.step) for m in metrics), key=lambda point: point.step)
+
+    def models(self, run_id: str) -> list["LoggedModel"]:
+        """The models of a run; one that is stored as a whole is READY."""
+        return list(self.call("search_logged_models", [self.experiment_id], f"source_run_id = '{run_id}'"))
 
     def find_finished(self, fingerprint: str) -> TrackedRun | None:
         """The latest finished run of a network, or None."""
@@ -383,8 +390,13 @@ class OwnedRun:
         self.store.call("set_tag", self.run_id, "lease", _new_lease())
         self._renewed = time.time()
 
-    def send(self, points: Iterable[Point]) -> None:
-        """Log points, in as few requests as MLflow allows; those the store has are left out."""
+    def send(self, points: Iterable[Point], *, model_id: str | None = None) -> None:
+        """Log points, in as few requests as MLflow allows; those the store has are left out.
+
+        Args:
+            points: to log.
+            model_id: of the model that they tell about, where it is one.
+        """
         from mlflow.entities import Metric
 
         self.check()
@@ -392,7 +404,8 @@ class OwnedRun:
         for start in range(0, len(new), _METRICS_A_BATCH):
             part = new[start : start + _METRICS_A_BATCH]
             with _without_collection():
-                self.store.call("log_batch", self.run_id, metrics=[Metric(*point) for point in part])
+                metrics = [Metric(*point, model_id=model_id) for point in part]
+                self.store.call("log_batch", self.run_id, metrics=metrics)
 
     def tag(self, key: str, value: str) -> None:
         """Set a tag."""
@@ -421,6 +434,36 @@ class OwnedRun:
     def log_figure(self, figure: Any, path: str) -> None:
         """Store a matplotlib figure as an artifact."""
         self.store.call("log_figure", self.run_id, figure, path)
+
+    def log_model(self, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
+        """Store the run's model, once however often the run is taken up; returns MLflow's id of it.
+
+        Args:
+            write: makes the model's folder, given its path and the model's id.
+            parameters: of the network, as the model's page shows them.
+        """
+        from mlflow.entities import LoggedModelOutput
+
+        whole = next((model for model in self.store.models(self.run_id) if model.status == "READY"), None)
+        model_id = whole.model_id if whole else self._new_model(write, parameters)
+        outputs = self.store.call("get_run", self.run_id).outputs
+        if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
+            self.store.call("log_outputs", self.run_id, [LoggedModelOutput(model_id, step=0)])
+        for model in self.store.models(self.run_id):
+            if model.model_id != model_id:  # left half-stored by a process that was killed, or by an outage
+                self.store.call("delete_logged_model", model.model_id)
+        return model_id
+
+    def _new_model(self, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
+        model = self.store.call(
+            "create_logged_model", self.store.experiment_id, MODEL, self.run_id, params=dict(parameters)
+        )
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary, MODEL)
+            write(folder, model.model_id)
+            self.store.call("log_model_artifacts", model.model_id, str(folder))
+        self.store.call("finalize_logged_model", model.model_id, "READY")
+        return str(model.model_id)
 
     def end(self, status: str, reason: str | None = None) -> None:
         """End the run; `reason` says why it is not FINISHED."""
@@ -507,6 +550,7 @@ def _quiet() -> None:
         "DO_NOT_TRACK": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }.items():
         os.environ.setdefault(key, value)
     if "PIPELINE_VERBOSE" not in os.environ:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from model.activations import ACTIVATIONS
@@ -167,6 +168,7 @@ class _Training:
     def __init__(self, task: Task, run: OwnedRun, dataset: Dataset, report: Report) -> None:
         config = self.config = task.config
         self.run = run
+        self.dataset = dataset
         self.report = report
         self.checkpoints = Checkpoints(task.checkpoint_dir / run.run_id)
         self.examples, self.held_out = _parts(config, dataset)
@@ -256,10 +258,17 @@ class _Training:
             f"{self.part}_loss": held_out.loss,
             "train_seconds": self.seconds,
         }
+        model_id = self.run.log_model(self._write_model, self.config.parameters())
         steps = self.config.max_epoch * -(-len(self.examples) // self.config.batch_size)
         now = _milliseconds()
-        self.run.send(Point(key, value, now, steps) for key, value in metrics.items())
+        self.run.send([Point(key, value, now, steps) for key, value in metrics.items()], model_id=model_id)
         return metrics
+
+    def _write_model(self, folder: Path, model_id: str) -> None:
+        from pipeline import serving
+
+        example = self.dataset.images("test", np.arange(1))
+        serving.save(folder, self.network, self.config.activation, example, run_id=self.run.run_id, model_id=model_id)
 
     def _note(self, step: int, values: dict[str, float]) -> None:
         now = _milliseconds()
