@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
-from pipeline import datasets
+from pipeline import datasets, pictures
 from pipeline.config import TrainingConfig
 from pipeline.datasets import Dataset
 from pipeline.errors import Interrupted, PipelineError
@@ -13,7 +14,25 @@ from pipeline.execution import cost, run_tasks, stop_on_signal
 from pipeline.progress import progress
 from pipeline.tables import class_counts, results_table
 from pipeline.tracking import OwnedRun, Store
-from pipeline.training import Event, Outcome, Report, Task, check_batch_size, lineage, reuse, train
+from pipeline.training import (
+    Event,
+    Outcome,
+    Report,
+    Task,
+    batches_an_epoch,
+    check_batch_size,
+    held_out,
+    lineage,
+    reuse,
+    train,
+)
+
+_HOW_TO_COMPARE: Final = (
+    "**To compare the networks:** open the experiment's runs, expand this one, select its children and press "
+    "*Compare*: parallel coordinates, the parameters in which they differ, and their curves (`train/...` by "
+    "mini-batch, `test/...` after every test_epoch). *Chart view* lays all curves over each other. The artifacts "
+    "`curves.png`, `accuracy_map.png` and `results.md` say the same at a glance."
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,7 @@ def prepare(name: str, settings: Settings, parameters: Mapping[str, str], within
     with store.parent(f"prepare {name}", parameters, within=within) as run:
         run.log_dataset(lineage(dataset, "preparation", settings.data_dir))
         run.log_text(class_counts(dataset), "class_counts.md")
+        run.log_figure(pictures.samples(dataset), "samples.png")
         run.describe(f"Data set {name}, digest {dataset.digest}.\n\n{class_counts(dataset)}")
     return dataset
 
@@ -71,7 +91,8 @@ def grid(
         outcomes = run_networks(store, parent, configs, dataset, settings, title=title)
         table = results_table(outcomes)
         parent.log_text(table, "results.md")
-        parent.describe(f"{len(outcomes)} networks on {dataset.name}.\n\n{table}")
+        parent.describe(f"{len(outcomes)} networks on {dataset.name}.\n\n{table}\n\n{_HOW_TO_COMPARE}")
+        _draw(store, parent, f"{title} {dataset.name}", outcomes, dataset)
         print(table)
         return _finished(outcomes)
 
@@ -114,6 +135,22 @@ def run_networks(
                 outcomes[outcome.config] = outcome
                 report(_ended(outcome))
     return [outcomes[config] for config in configs if config in outcomes]
+
+
+def _draw(store: Store, parent: OwnedRun, title: str, outcomes: Sequence[Outcome], dataset: Dataset) -> None:
+    """Store the pictures of a grid: all curves on one axis, and the accuracy of each activation with each loss."""
+    finished = {outcome.config: outcome for outcome in outcomes if outcome.status == "FINISHED" and outcome.run_id}
+    if not finished:
+        return
+    curves = {}
+    for config, outcome in finished.items():
+        batches = batches_an_epoch(config, dataset)
+        points = store.history(str(outcome.run_id), f"{held_out(config)}/accuracy")
+        curves[config] = [(point.step / batches, point.value) for point in points]
+    part = held_out(next(iter(finished)))
+    accuracies = {config: outcome.metrics[f"{part}_accuracy"] for config, outcome in finished.items()}
+    parent.log_figure(pictures.overlay(title, curves, f"{part} accuracy"), "curves.png")
+    parent.log_figure(pictures.accuracy_map(f"{title}: {part} accuracy", accuracies), "accuracy_map.png")
 
 
 @contextmanager

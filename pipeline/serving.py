@@ -5,16 +5,20 @@ archive without objects, travel along. So it imports nothing of the pipeline.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature, set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc import save_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 from numpy.typing import NDArray
@@ -44,10 +48,10 @@ def save(
         model_id: under which MLflow keeps it.
     """
     shape = list(example.shape[1:])
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _requirements_as_stated():
         weights = Path(temporary, "weights.npz")
         np.savez(weights, allow_pickle=False, **network.weights())
-        mlflow.pyfunc.save_model(
+        save_model(
             folder,
             python_model=__file__,
             artifacts={"weights": str(weights)},
@@ -61,23 +65,36 @@ def save(
         )
 
 
-class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc] # mlflow is untyped
+@contextmanager
+def _requirements_as_stated() -> Iterator[None]:
+    """Keep MLflow from reading the files of every installed package, for half a second, to see whether ours are."""
+    environment: Any = import_module("mlflow.utils.environment")
+    check = environment.warn_dependency_requirement_mismatches
+    environment.warn_dependency_requirement_mismatches = lambda _requirements: None
+    try:
+        yield
+    finally:
+        environment.warn_dependency_requirement_mismatches = check
+
+
+class Classifier(PythonModel):
     """Classifies images; `predict` is what `mlflow.pyfunc` and the scoring server call."""
 
-    def load_context(self, context: mlflow.pyfunc.PythonModelContext) -> None:
+    def load_context(self, context: PythonModelContext) -> None:
         """Read the network from the model's files."""
         config = context.model_config
         self.image_shape = tuple(config["image_shape"])
         with np.load(context.artifacts["weights"], allow_pickle=False) as archive:
             self.network = Network.from_weights(dict(archive), ACTIVATIONS[config["activation"]]())
 
-    def predict(self, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:  # type: ignore[type-arg]  # noqa: ARG002
+    def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
         """Classify images.
 
         Args:
+            context: of MLflow, as `params` is; unused.
             model_input: numbers from 0 (background) to 255 (ink), of shape (N, 784) or (N, 28, 28) for images of
                 28 x 28.
-            params: none; MLflow wants the argument.
+            params: unused.
 
         Returns:
             A row for each image: its class, and the scores of all classes.
@@ -106,9 +123,8 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc] # mlflow is u
         return pixels.reshape(-1, features)
 
     def _refusal(self, given: str) -> MlflowException:
-        return MlflowException.invalid_parameter_value(
-            f"The pixels are {given}; expected are {_expected(self.image_shape)}."
-        )
+        text = f"The pixels are {given}; expected are {_expected(self.image_shape)}."
+        return MlflowException(text, error_code=INVALID_PARAMETER_VALUE)
 
 
 def _expected(shape: Sequence[int]) -> str:

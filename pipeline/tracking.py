@@ -407,6 +407,10 @@ class OwnedRun:
                 metrics = [Metric(*point, model_id=model_id) for point in part]
                 self.store.call("log_batch", self.run_id, metrics=metrics)
 
+    def history(self, key: str) -> list[Point]:
+        """Every point of a metric that was sent, by step."""
+        return self.store.history(self.run_id, key)
+
     def tag(self, key: str, value: str) -> None:
         """Set a tag."""
         self.store.call("set_tag", self.run_id, key, value)

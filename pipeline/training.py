@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.activations import ACTIVATIONS
 from model.examples import Examples
-from model.fit import Diverged, Position, Progress, evaluate, fit
+from model.fit import EVALUATED_TOGETHER, Diverged, Position, Progress, evaluate, fit
 from model.losses import Loss, make_loss
 from model.network import Network
 from model.sgd import Sgd
@@ -148,6 +148,16 @@ def check_batch_size(config: TrainingConfig, dataset: Dataset) -> None:
         )
 
 
+def held_out(config: TrainingConfig) -> str:
+    """What a network is evaluated on: "validation" or "test"."""
+    return "validation" if config.validation else "test"
+
+
+def batches_an_epoch(config: TrainingConfig, dataset: Dataset) -> int:
+    """Mini-batches in an epoch; the last one may be smaller."""
+    return -(-len(_parts(config, dataset)[0]) // config.batch_size)
+
+
 def lineage(dataset: Dataset, context: str, data_dir: Path) -> DataLineage:
     """What MLflow keeps of a data set."""
     profile = json.dumps({"train": len(dataset.train), "test": len(dataset.test), "classes": dataset.classes})
@@ -172,7 +182,8 @@ class _Training:
         self.report = report
         self.checkpoints = Checkpoints(task.checkpoint_dir / run.run_id)
         self.examples, self.held_out = _parts(config, dataset)
-        self.part = "validation" if config.validation else "test"
+        self.part = held_out(config)
+        self.batches = batches_an_epoch(config, dataset)
         sizes = config.layer_sizes(len(dataset.pixel_order), dataset.classes)
         self.network = Network.create(
             sizes,
@@ -258,11 +269,40 @@ class _Training:
             f"{self.part}_loss": held_out.loss,
             "train_seconds": self.seconds,
         }
+        self._draw()
         model_id = self.run.log_model(self._write_model, self.config.parameters())
-        steps = self.config.max_epoch * -(-len(self.examples) // self.config.batch_size)
+        steps = self.config.max_epoch * self.batches
         now = _milliseconds()
         self.run.send([Point(key, value, now, steps) for key, value in metrics.items()], model_id=model_id)
         return metrics
+
+    def _draw(self) -> None:
+        """Store the run's pictures; the curves come from the store, which holds all of them after any interruption."""
+        from pipeline import pictures
+
+        name = self.config.name
+        history = {
+            f"{part}/{kind}": [(point.step / self.batches, point.value) for point in self.run.history(f"{part}/{kind}")]
+            for part in ("train", self.part)
+            for kind in ("loss", "accuracy")
+        }
+        self.run.log_figure(pictures.training_curves(name, history), "training_curves.png")
+        verdicts = pictures.Verdicts(_scores(self.network, self.held_out), np.asarray(self.held_out.labels))
+        self.run.log_figure(pictures.confusion_matrix(f"{name}: {self.part} images", verdicts), "confusion_matrix.png")
+        worst = verdicts.mistakes()
+        images = (
+            self.dataset.images("test", worst)
+            if self.part == "test"
+            else self.dataset.images("train", worst + len(self.examples))
+        )
+        title = f"{name}: most confident mistakes among the {self.part} images"
+        figure = pictures.mistakes(title, images, verdicts.said[worst], verdicts.labels[worst])
+        self.run.log_figure(figure, "mistakes.png")
+        self.run.describe(
+            f"{name} on {self.dataset.name}. To use it:\n\n```python\nimport mlflow\n\n"
+            f'model = mlflow.pyfunc.load_model("runs:/{self.run.run_id}/model")\n'
+            "model.predict(pixels)  # 0 (background) to 255 (ink), one image a row\n```"
+        )
 
     def _write_model(self, folder: Path, model_id: str) -> None:
         from pipeline import serving
@@ -285,8 +325,7 @@ class _Training:
             "pending": self.pending,
             "evaluated": self.evaluated,
         }
-        batches = -(-len(self.examples) // self.config.batch_size)
-        self.checkpoints.save(self.position.epoch * batches + self.position.batch, arrays, notes)
+        self.checkpoints.save(self.position.epoch * self.batches + self.position.batch, arrays, notes)
         self.saved = time.monotonic()
 
     def _restore(self) -> str:
@@ -307,6 +346,12 @@ class _Training:
     def _tell(self, kind: str, *, accuracy: float | None = None, loss: float | None = None, text: str = "") -> None:
         config = self.config
         self.report(Event(kind, config.name, config.max_epoch, self.position.epoch, accuracy, loss, self.seconds, text))
+
+
+def _scores(network: Network, examples: Examples) -> NDArray[np.floating[Any]]:
+    """The scores (images, classes), in the images' order."""
+    parts = range(0, len(examples), EVALUATED_TOGETHER)
+    return np.concatenate([network.forward(examples[start : start + EVALUATED_TOGETHER]) for start in parts])
 
 
 def _under(prefix: str, checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,180 @@
+"""Pictures of runs, where people would rather look than read: curves, confusions, mistakes, grids and samples.
+
+Figures are drawn on matplotlib's Agg canvas, without pyplot, which would keep every figure it ever made.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.activations import ACTIVATIONS
+from model.losses import LOSSES
+from pipeline.config import TrainingConfig
+from pipeline.datasets import Dataset, Images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Curve = Sequence[tuple[float, float]]
+"""Points (epoch, value)."""
+
+MISTAKES: Final = 40
+_TILES_A_ROW: Final = 10
+_STYLES: Final = ("-", "--", ":", "-.")
+
+
+class Verdicts(NamedTuple):
+    """What a network says of images.
+
+    Attributes:
+        scores: (images, classes).
+        labels: (images,), the right classes.
+    """
+
+    scores: NDArray[np.floating[Any]]
+    labels: NDArray[np.integer[Any]]
+
+    @property
+    def said(self) -> NDArray[np.intp]:
+        """(images,), the class with the highest score."""
+        classes: NDArray[np.intp] = self.scores.argmax(axis=1)
+        return classes
+
+    def confusions(self) -> NDArray[np.intp]:
+        """(classes, classes): how many images of the row's class were taken for the column's."""
+        classes = self.scores.shape[1]
+        pairs = self.labels.astype(np.intp) * classes + self.said
+        return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+    def mistakes(self, most: int = MISTAKES) -> NDArray[np.intp]:
+        """Where images were taken for another class; first where that one's score beats the right one's by most."""
+        wrong = np.flatnonzero(self.said != self.labels)
+        lead = self.scores[wrong].max(axis=1) - self.scores[wrong, self.labels[wrong]]
+        return wrong[np.argsort(-lead, kind="stable")[:most]]
+
+
+def training_curves(title: str, curves: Mapping[str, Curve]) -> "Figure":
+    """Loss and accuracy by epoch, side by side; the names of `curves` are metrics, such as "train/loss"."""
+    figure = _figure(title, 10, 4)
+    for axes, kind in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for name, curve in curves.items():
+            part, _, measured = name.partition("/")
+            if measured == kind:
+                axes.plot(*zip(*curve, strict=True), label=part, linewidth=1 if part == "train" else 2)
+        axes.set(xlabel="epoch", ylabel=kind)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def confusion_matrix(title: str, verdicts: Verdicts) -> "Figure":
+    """How many images of each class were taken for which; the darker, the larger the share of the row."""
+    counts = verdicts.confusions()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = _figure(title, 6, 6)
+    axes = figure.subplots()
+    _heat_map(axes, np.sqrt(shares), [[str(count or "") for count in row] for row in counts.tolist()], (0, 1))
+    axes.set(xlabel="taken for", ylabel="class", xticks=range(len(counts)), yticks=range(len(counts)))
+    return figure
+
+
+def mistakes(title: str, images: Images, said: NDArray[Any], labels: NDArray[Any]) -> "Figure":
+    """Images (n, rows, columns), each under what it was taken for and what it is."""
+    captions = [f"{wrong}, is {right}" for wrong, right in zip(said, labels, strict=True)]
+    return _tiles(title if captions else f"{title}: none", images, captions)
+
+
+def samples(dataset: Dataset) -> "Figure":
+    """The first training images of each class, a row for each."""
+    of_class = [np.flatnonzero(dataset.train.labels == label)[:_TILES_A_ROW] for label in range(dataset.classes)]
+    indices = np.concatenate(of_class)
+    captions = [str(label) for label in dataset.train.labels[indices]]
+    return _tiles(f"{dataset.name}: training images", dataset.images("train", indices), captions)
+
+
+def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -> "Figure":
+    """The curves of many networks on one epoch axis, a panel for each depth."""
+    depths = sorted({config.hidden_layers for config in curves})
+    networks = list(dict.fromkeys(replace(config, seed=0) for config in curves))
+    plain = len({(each.hidden_layers, each.activation, each.loss) for each in networks}) == len(networks)
+    figure = _figure(title, 1 + 6 * len(depths), 5)
+    panels = dict(zip(depths, figure.subplots(1, len(depths), sharey=True, squeeze=False)[0], strict=True))
+    named = set()
+    for config, curve in curves.items():
+        network = replace(config, seed=0)
+        number = list(ACTIVATIONS).index(config.activation) if plain else networks.index(network)
+        style = _STYLES[list(LOSSES).index(config.loss) % len(_STYLES)]
+        label = None if network in named else f"{config.activation}, {config.loss}" if plain else network.name
+        panels[config.hidden_layers].plot(*zip(*curve, strict=True), color=f"C{number % 10}", ls=style, label=label)
+        named.add(network)
+    lowest = min(curve[-1][1] for curve in curves.values())
+    for depth, axes in panels.items():
+        axes.set_ylim(bottom=max(0.0, lowest - 0.1))
+        axes.set(xlabel="epoch", ylabel=measured, title=f"{depth} hidden layer{'s'[: depth - 1]}")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    return figure
+
+
+def accuracy_map(title: str, accuracies: Mapping[TrainingConfig, float]) -> "Figure":
+    """The accuracy of every activation with every loss, a panel for each depth; a mean where there are several."""
+    depths = sorted({config.hidden_layers for config in accuracies})
+    activations = [name for name in ACTIVATIONS if any(config.activation == name for config in accuracies)]
+    losses = [name for name in LOSSES if any(config.loss == name for config in accuracies)]
+    figure = _figure(title, 1 + 4.5 * len(depths), 1.6 + 0.9 * len(activations))
+    lowest, highest = min(accuracies.values()), max(accuracies.values())
+    for depth, axes in zip(depths, figure.subplots(1, len(depths), squeeze=False)[0], strict=True):
+        cells = np.array([[_mean(accuracies, depth, name, loss) for loss in losses] for name in activations])
+        texts = [["" if np.isnan(cell) else f"{cell:.2%}" for cell in row] for row in cells]
+        _heat_map(axes, cells, texts, (lowest - 1e-9, highest + 1e-9))
+        axes.set(title=f"{depth} hidden layer{'s'[: depth - 1]}")
+        axes.set_xticks(range(len(losses)), [loss.replace("_", "\n", 1) for loss in losses])
+        axes.set_yticks(range(len(activations)), activations)
+    return figure
+
+
+def _mean(accuracies: Mapping[TrainingConfig, float], depth: object, activation: object, loss: object) -> float:
+    wanted = (depth, activation, loss)
+    found = [
+        accuracy
+        for config, accuracy in accuracies.items()
+        if (config.hidden_layers, config.activation, config.loss) == wanted
+    ]
+    return float(np.mean(found)) if found else np.nan
+
+
+def _figure(title: str, width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(left=0.8 / width, right=1 - 0.2 / width, bottom=0.6 / height, top=1 - 0.7 / height)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _heat_map(axes: Any, values: NDArray[Any], texts: Sequence[Sequence[str]], limits: tuple[float, float]) -> None:
+    axes.imshow(values, cmap="Blues", vmin=limits[0], vmax=limits[1])
+    middle = sum(limits) / 2
+    for row, column in np.ndindex(values.shape):
+        colour = "white" if values[row, column] > middle else "black"
+        axes.text(column, row, texts[row][column], ha="center", va="center", color=colour, fontsize=9)
+
+
+def _tiles(title: str, images: Images, captions: Sequence[str]) -> "Figure":
+    """Images in rows on one canvas, as axes of their own for each would take a second to draw."""
+    count, height, width = images.shape
+    gap = max(height // 3, 3)
+    lines = -(-count // _TILES_A_ROW)
+    canvas = np.zeros((max(lines, 1) * (height + gap), _TILES_A_ROW * (width + 2)), np.uint8)
+    figure = _figure(title, 9, 0.6 + 9 * canvas.shape[0] / canvas.shape[1])
+    axes = figure.subplots()
+    axes.set_axis_off()
+    for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        top, left = number // _TILES_A_ROW * (height + gap) + gap, number % _TILES_A_ROW * (width + 2) + 1
+        canvas[top : top + height, left : left + width] = image
+        axes.text(left + width / 2, top - 1, caption, ha="center", va="bottom", fontsize=9)
+    axes.imshow(canvas, cmap="gray_r", vmin=0, vmax=255)
+    return figure
