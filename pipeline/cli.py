@@ -136,6 +136,9 @@ _force = _flag("--force", "Train again what is finished.")
 _CHECKPOINTS = click.option(
     "--checkpoint-dir", type=_PATH, default="checkpoints", show_default=True, help="Folder to resume from."
 )
+_REGISTER = click.option(
+    "--register", type=_Optional(click.STRING), help="Registered model to put the best network into."
+)
 
 
 def _told(values: dict[str, Any]) -> dict[str, str]:
@@ -166,6 +169,7 @@ def prepare(dataset: str, settings: "Settings") -> None:
 @main.command()
 @_hyperparameters()
 @_force
+@_REGISTER
 @_CHECKPOINTS
 @_settings(many=False)
 def train(settings: "Settings", **values: Any) -> None:
@@ -182,6 +186,7 @@ def train(settings: "Settings", **values: Any) -> None:
 @click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
 @_hyperparameters(without=("hidden_layers", "activation", "loss", "seed"))
 @_force
+@_REGISTER
 @_CHECKPOINTS
 @_settings(many=True)
 def grid(
@@ -203,3 +208,18 @@ def grid(
     }
     configs = experiments.grid(TrainingConfig(**values), **networks)
     jobs.grid(configs, settings, _told({**networks, **values}))
+
+
+@main.command()
+@click.option(
+    "--model", "model_uri", required=True, help="runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion."
+)
+@click.option("--images", type=click.Path(path_type=Path), required=True, help="PNG file, folder of them, or idx file.")
+@_flag("--verbose", "Let libraries say all they have to say.")
+def predict(model_uri: str, images: Path, verbose: bool) -> None:
+    """Classify images of digits with a trained network."""
+    from pipeline import jobs
+
+    if verbose:
+        os.environ["PIPELINE_VERBOSE"] = "1"
+    jobs.predict(model_uri, images, _told({"model": model_uri, "images": images}))

@@ -9,10 +9,12 @@ from typing import Final
 from pipeline import datasets, pictures
 from pipeline.config import TrainingConfig
 from pipeline.datasets import Dataset
+from pipeline.drawing import read_images
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.execution import cost, run_tasks, stop_on_signal
 from pipeline.progress import progress
-from pipeline.tables import class_counts, results_table
+from pipeline.registry import check_name, register_best
+from pipeline.tables import class_counts, predictions_csv, predictions_table, results_table
 from pipeline.tracking import OwnedRun, Store
 from pipeline.training import (
     Event,
@@ -46,6 +48,7 @@ class Settings:
     scheduler: str | None = None
     force: bool = False
     quiet: bool = False
+    register: str | None = None
 
     def resolved(self) -> "Settings":
         """The same with absolute folders, as worker processes need them."""
@@ -66,12 +69,18 @@ def prepare(name: str, settings: Settings, parameters: Mapping[str, str], within
 
 def train_one(config: TrainingConfig, settings: Settings, parameters: Mapping[str, str]) -> Outcome:
     """Train one network in this process, as a child of the command's run."""
+    check_name(settings.register)
     store = Store.open()
     dataset = _prepared(config.dataset, settings)
     check_batch_size(config, dataset)
     with store.parent(f"train {config.dataset}", parameters) as parent:
-        [outcome] = run_networks(store, parent, [config], dataset, settings, title="train", alone=True)
-        return _finished([outcome])[0]
+        outcomes = run_networks(store, parent, [config], dataset, settings, title="train", alone=True)
+        table = results_table(outcomes)
+        parent.log_text(table, "results.md")
+        parent.describe(f"One network on {dataset.name}.\n\n{table}")
+        outcome = _finished(outcomes)[0]
+        _register(store, parent, outcomes, settings)
+        return outcome
 
 
 def grid(
@@ -83,6 +92,7 @@ def grid(
     within: str | None = None,
 ) -> list[Outcome]:
     """Train networks on all cores under one parent run, reusing those that are finished."""
+    check_name(settings.register)
     store = Store.open()
     dataset = _prepared(configs[0].dataset, settings)
     for config in configs:
@@ -94,7 +104,31 @@ def grid(
         parent.describe(f"{len(outcomes)} networks on {dataset.name}.\n\n{table}\n\n{_HOW_TO_COMPARE}")
         _draw(store, parent, f"{title} {dataset.name}", outcomes, dataset)
         print(table)
-        return _finished(outcomes)
+        _finished(outcomes)
+        _register(store, parent, outcomes, settings)
+        return outcomes
+
+
+def predict(model_uri: str, images: Path, parameters: Mapping[str, str]) -> None:
+    """Classify images with a trained network; its run holds the table and a picture of what the network saw."""
+    store = Store.open()
+    model = store.served(model_uri)
+    names, pixels = read_images(images, model.image_shape)
+    classes, scores = model.predict(pixels)
+    table = predictions_table(names, classes, scores)
+    with store.parent("predict", parameters) as run:
+        run.log_used_model(model.model_id)
+        run.log_text(predictions_csv(names, classes, scores), "predictions.csv")
+        run.log_figure(pictures.predictions(pixels, names, classes), "predictions.png")
+        run.describe(f"{len(names)} images classified by {model_uri}.\n\n{table}")
+        print(table)
+
+
+def _register(store: Store, parent: OwnedRun, outcomes: Sequence[Outcome], settings: Settings) -> None:
+    if settings.register:
+        sentence = register_best(store, settings.register, outcomes)
+        parent.describe(f"{store.get(parent.run_id).description}\n\n{sentence}")
+        print(sentence.replace("`", ""))
 
 
 def run_networks(

@@ -22,6 +22,7 @@ Curve = Sequence[tuple[float, float]]
 """Points (epoch, value)."""
 
 MISTAKES: Final = 40
+_SHOWN: Final = 100
 _TILES_A_ROW: Final = 10
 _STYLES: Final = ("-", "--", ":", "-.")
 
@@ -93,6 +94,12 @@ def samples(dataset: Dataset) -> "Figure":
     indices = np.concatenate(of_class)
     captions = [str(label) for label in dataset.train.labels[indices]]
     return _tiles(f"{dataset.name}: training images", dataset.images("train", indices), captions)
+
+
+def predictions(images: Images, names: Sequence[str], said: Sequence[int]) -> "Figure":
+    """Images as the network saw them, (n, rows, columns), with what it took them for; the first hundred."""
+    captions = [f"{name[:12]}: {label}" for name, label in zip(names[:_SHOWN], said, strict=False)]
+    return _tiles("Predictions", images[:_SHOWN], captions)
 
 
 def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -> "Figure":

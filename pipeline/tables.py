@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline.datasets import Dataset
 from pipeline.training import Outcome
 
+_SHOWN = 100
 _FIGURES = {
     "train accuracy": ("train_accuracy", ".2%"),
     "train loss": ("train_loss", ".4f"),
@@ -42,6 +43,38 @@ def class_counts(dataset: Dataset) -> str:
         "test images": dataset.counts["test"],
     }
     return tabulate(counts, headers="keys", tablefmt="github")
+
+
+def predictions_table(names: Sequence[str], classes: Sequence[int], scores: Sequence[Sequence[float]]) -> str:
+    """A row for each image: its class and the one after it, with their scores; the first hundred."""
+    from tabulate import tabulate
+
+    rows = [
+        [name, said, f"{max(of_all):.3f}", second := _second(of_all), f"{of_all[second]:.3f}"]
+        for name, said, of_all in zip(names[:_SHOWN], classes, scores, strict=False)
+    ]
+    headers = ["image", "class", "score", "next class", "its score"]
+    table = tabulate(
+        rows, headers, tablefmt="github", disable_numparse=True, colalign=("left", *("right",) * (len(headers) - 1))
+    )
+    left = len(names) - _SHOWN
+    return f"{table}\n\n{left} more are in predictions.csv." if left > 0 else table
+
+
+def predictions_csv(names: Sequence[str], classes: Sequence[int], scores: Sequence[Sequence[float]]) -> str:
+    """A line for each image: name, class, and the score of every class."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "class", *(f"score_{number}" for number in range(len(scores[0])))])
+    writer.writerows([name, said, *of_all] for name, said, of_all in zip(names, classes, scores, strict=True))
+    return text.getvalue()
+
+
+def _second(scores: Sequence[float]) -> int:
+    return sorted(range(len(scores)), key=scores.__getitem__)[-2]
 
 
 def _figure(outcome: Outcome, key: str, form: str) -> str:

@@ -68,6 +68,11 @@ class TrackedRun:
         """The run under which this one is folded."""
         return self.tags.get(_PARENT_TAG)
 
+    @property
+    def description(self) -> str:
+        """What `OwnedRun.describe` was given."""
+        return self.tags.get(_NOTE_TAG, "")
+
 
 @dataclass(frozen=True)
 class DataLineage:
@@ -78,6 +83,14 @@ class DataLineage:
     source: str
     profile: str
     context: str
+
+
+class ModelVersion(NamedTuple):
+    """A version of a registered model."""
+
+    version: str
+    run_id: str
+    tags: Mapping[str, str]
 
 
 class Busy(PipelineError):  # noqa: N818 - a state, not a fault
@@ -186,7 +199,60 @@ class Store:
         condition = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
         return next(self.search(condition, ("attributes.end_time DESC",)), None)
 
+    def served(self, uri: str) -> "ServedModel":
+        """The model at `uri`, ready to answer.
+
+        Raises:
+            PipelineError: if there is none, or it is not one of this project.
+        """
+        import mlflow.pyfunc
+        from mlflow.exceptions import MlflowException
+
+        accepted = "it has to be runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion"
+        try:
+            model = mlflow.pyfunc.load_model(uri)
+        except (MlflowException, OSError) as error:
+            raise PipelineError(f"model is {uri!r}, which cannot be had ({_first_line(error)}); {accepted}.") from error
+        if "image_shape" not in model.model_config:
+            raise PipelineError(f"model is {uri!r}, which is not one of this project's; {accepted}.")
+        return ServedModel(model)
+
+    def model_version(self, name: str, alias: str) -> ModelVersion | None:
+        """The version of a registered model that has an alias, or None."""
+        model = self._registered(name)
+        if model is None or alias not in model.aliases:
+            return None
+        found = self.call("get_model_version", name, str(model.aliases[alias]))
+        return ModelVersion(str(found.version), found.run_id, dict(found.tags))
+
+    def _registered(self, name: str) -> Any:
+        return next(iter(self.call("search_registered_models", f"name = '{name}'")), None)
+
     # Writing
+
+    def register(self, name: str, run_id: str, tags: Mapping[str, str]) -> str:
+        """Make a run's model a version of the registered model `name`, once; returns the version.
+
+        Raises:
+            PipelineError: if the run has no model.
+        """
+        if self._registered(name) is None:
+            self.call("create_registered_model", name)
+        [*known] = self.call("search_model_versions", f"name = '{name}' and run_id = '{run_id}'")
+        if known:
+            return str(known[0].version)
+        model = next((model for model in self.models(run_id) if model.status == "READY"), None)
+        if model is None:
+            raise PipelineError(f"Run {run_id} has no model to register; train it again with -P force=true.")
+        source = f"models:/{model.model_id}"
+        version = self.call(
+            "create_model_version", name, source, run_id=run_id, tags=dict(tags), model_id=model.model_id
+        )
+        return str(version.version)
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Point an alias of a registered model to a version."""
+        self.call("set_registered_model_alias", name, alias, version)
 
     def adopt(self, run: TrackedRun, parent_id: str) -> None:
         """Fold `run` under another parent, if the one it has came to no good end."""
@@ -334,6 +400,36 @@ class Store:
                 self.call("set_terminated", run.run_id, "KILLED")
 
 
+class ServedModel:
+    """A network as others get it, by `mlflow.pyfunc`.
+
+    Attributes:
+        model_id: MLflow's.
+        image_shape: rows and columns of the images that it takes.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """Wrap what `mlflow.pyfunc.load_model` gave."""
+        rows, columns = model.model_config["image_shape"]
+        self.image_shape = (int(rows), int(columns))
+        self.model_id = str(model.model_id)
+        self._model = model
+
+    def predict(self, images: Any) -> tuple[list[int], list[list[float]]]:
+        """The class of each image and the scores of all classes.
+
+        Raises:
+            PipelineError: naming the images that are expected.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            answers = self._model.predict(images)
+        except MlflowException as error:
+            raise PipelineError(_first_line(error)) from error
+        return answers["class"].tolist(), answers["scores"].tolist()
+
+
 class OwnedRun:
     """A run that this process holds the lease of.
 
@@ -426,6 +522,12 @@ class OwnedRun:
         data = Dataset(lineage.name, lineage.digest, "local", lineage.source, profile=lineage.profile)
         tag = InputTag("mlflow.data.context", lineage.context)
         self.store.call("log_inputs", self.run_id, [DatasetInput(data, [tag])])
+
+    def log_used_model(self, model_id: str) -> None:
+        """Log the model that the run uses."""
+        from mlflow.entities import LoggedModelInput
+
+        self.store.call("log_inputs", self.run_id, models=[LoggedModelInput(model_id)])
 
     def log_text(self, text: str, path: str) -> None:
         """Store a text as an artifact."""
