@@ -80,7 +80,7 @@ def _flag(name: str, text: str) -> Callable[[_Command], _Command]:
     return click.option(name, is_flag=False, flag_value="true", type=bool, default=False, help=text)
 
 
-def _hyperparameters(*, without: tuple[str, ...] = ()) -> Callable[[_Command], _Command]:
+def _hyperparameters(*, without: tuple[str, ...] = (), **defaults: Any) -> Callable[[_Command], _Command]:
     """An option for each field of TrainingConfig, under its name and with its default."""
 
     def add(command: _Command) -> _Command:
@@ -89,7 +89,7 @@ def _hyperparameters(*, without: tuple[str, ...] = ()) -> Callable[[_Command], _
                 command = click.option(
                     f"--{item.name.replace('_', '-')}",
                     type=_TYPES.get(item.name, type(item.default)),
-                    default=item.default,
+                    default=defaults.get(item.name, item.default),
                     show_default=True,
                     help=item.metadata["help"],
                 )(command)
@@ -132,6 +132,17 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
     return add
 
 
+class _Range(_List[_T]):
+    """The two ends of a range, separated by a comma."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        ends = tuple(super().convert(value, param, ctx))
+        if len(ends) != 2:  # noqa: PLR2004 - a range has two ends
+            self.fail(f"{value!r} is no range; give its two ends, as in 1,9", param, ctx)
+        return ends
+
+
+_TRIALS_HELP = "Finished trials (complete, pruned or diverged) that the study shall have in the end."
 _force = _flag("--force", "Train again what is finished.")
 _CHECKPOINTS = click.option(
     "--checkpoint-dir", type=_PATH, default="checkpoints", show_default=True, help="Folder to resume from."
@@ -223,3 +234,38 @@ def predict(model_uri: str, images: Path, verbose: bool) -> None:
     if verbose:
         os.environ["PIPELINE_VERBOSE"] = "1"
     jobs.predict(model_uri, images, _told({"model": model_uri, "images": images}))
+
+
+@main.command()
+@click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help=_TRIALS_HELP)
+@click.option("--study", type=_Optional(click.STRING), help="Name of the study; default: that of the network.")
+@click.option("--sampler-seed", type=int, default=0, show_default=True, help="Seed of the configurations drawn.")
+@click.option("--learning-rates", type=_Range(click.FLOAT), default="0.003,0.3", show_default=True, help="Range, log.")
+@click.option("--max-epochs", type=_Range(click.INT), default="50,400", show_default=True, help="Range of max_epoch.")
+@click.option("--epoch-step", type=int, default=10, show_default=True, help="Step of max_epoch in its range.")
+@click.option("--storage", type=_Optional(click.STRING), help="Optuna storage URL; default: OPTUNA_STORAGE or a file.")
+@_hyperparameters(activation="sigmoid")
+@_CHECKPOINTS
+@_settings(many=True)
+def search(
+    trials: int,
+    study: str | None,
+    sampler_seed: int,
+    learning_rates: tuple[float, float],
+    max_epochs: tuple[int, int],
+    epoch_step: int,
+    storage: str | None,
+    settings: "Settings",
+    **values: Any,
+) -> None:
+    """Search learning rate and epochs with Optuna; the same command goes on until the study has its trials."""
+    from pipeline.search import Space
+    from pipeline.search import search as run
+
+    space = Space(learning_rates, max_epochs, epoch_step)
+    told = {"trials": trials, "study": study, "sampler_seed": sampler_seed, "learning_rates": list(learning_rates),
+            "max_epochs": list(max_epochs), "epoch_step": epoch_step, **values}  # fmt: skip
+    run(
+        TrainingConfig(**values), space, settings, _told(told),
+        trials=trials, name=study, storage=storage, sampler_seed=sampler_seed,
+    )  # fmt: skip

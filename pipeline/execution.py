@@ -1,13 +1,15 @@
 """Many tasks on Dask: processes on this machine, one for each core, or any Dask cluster by its address."""
 
 import signal
+import sys
 import threading
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import Interrupted, PipelineError
@@ -24,13 +26,14 @@ _stop_all = threading.Event()
 
 
 def run_tasks(
-    tasks: Sequence[Task], *, workers: int | None, scheduler: str | None, report: Report
+    tasks: Iterable[Task], *, workers: int | None, scheduler: str | None, report: Report
 ) -> Iterator[Outcome]:
     """Train every task's network; yields each outcome as it comes.
 
     Args:
-        tasks: independent of each other; the costliest is begun first.
-        workers: processes on this machine; by default one for each core, and never more than tasks.
+        tasks: independent of each other, begun in their order; the next one is asked for when there is a worker for it,
+            after the outcomes so far have been taken.
+        workers: processes on this machine; by default one for each core, and never more than there are tasks.
         scheduler: address of a Dask cluster to use instead.
         report: told of progress, from a thread of its own.
 
@@ -44,23 +47,29 @@ def run_tasks(
     from distributed import as_completed
 
     job = uuid.uuid4().hex
-    with _cluster(workers, len(tasks), scheduler) as client:
-        events = _Narrator(report)
-        client.subscribe_topic(job, events.hear)
-        futures = {
-            client.submit(
-                _work, task, job, pure=False, priority=cost(task), key=f"{task.config.name} {job} {number}"
-            ): task
-            for number, task in enumerate(tasks)
-        }
+    with _cluster(workers, length_hint(tasks, sys.maxsize), scheduler) as client:
+        client.subscribe_topic(job, _Narrator(report).hear)
+        futures: dict[Future[Outcome], Task] = {}
+        waiting = iter(tasks)
+        running = as_completed(loop=client.loop)
         try:
-            for future in as_completed(list(futures), loop=client.loop):
-                yield _outcome(future, futures[future])
+            for task in islice(waiting, max(1, sum(client.nthreads().values()))):
+                running.add(_submit(client, task, job, futures))
+            for future in running:
+                yield _outcome(future, futures.pop(future))
+                for task in islice(waiting, 1):
+                    running.add(_submit(client, task, job, futures))
         except KeyboardInterrupt as error:
             yield from _stopped(client, job, futures)
             raise Interrupted(f"stopped by {error}") from None
         finally:
             client.unsubscribe_topic(job)
+
+
+def _submit(client: "Client", task: Task, job: str, futures: dict["Future[Outcome]", Task]) -> "Future[Outcome]":
+    future = client.submit(_work, task, job, pure=False, key=f"{task.config.name} {uuid.uuid4().hex}")
+    futures[future] = task
+    return future
 
 
 def cost(task: Task) -> int:

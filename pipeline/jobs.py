@@ -58,7 +58,7 @@ class Settings:
 def prepare(name: str, settings: Settings, parameters: Mapping[str, str], within: str | None = None) -> Dataset:
     """Bring a data set into the data folder; its run shows what is in it."""
     store = Store.open()
-    dataset = _prepared(name, settings)
+    dataset = prepared(name, settings)
     with store.parent(f"prepare {name}", parameters, within=within) as run:
         run.log_dataset(lineage(dataset, "preparation", settings.data_dir))
         run.log_text(class_counts(dataset), "class_counts.md")
@@ -71,13 +71,14 @@ def train_one(config: TrainingConfig, settings: Settings, parameters: Mapping[st
     """Train one network in this process, as a child of the command's run."""
     check_name(settings.register)
     store = Store.open()
-    dataset = _prepared(config.dataset, settings)
+    dataset = prepared(config.dataset, settings)
     check_batch_size(config, dataset)
     with store.parent(f"train {config.dataset}", parameters) as parent:
         outcomes = run_networks(store, parent, [config], dataset, settings, title="train", alone=True)
         table = results_table(outcomes)
         parent.log_text(table, "results.md")
         parent.describe(f"One network on {dataset.name}.\n\n{table}")
+        print(table)
         outcome = _finished(outcomes)[0]
         _register(store, parent, outcomes, settings)
         return outcome
@@ -94,7 +95,7 @@ def grid(
     """Train networks on all cores under one parent run, reusing those that are finished."""
     check_name(settings.register)
     store = Store.open()
-    dataset = _prepared(configs[0].dataset, settings)
+    dataset = prepared(configs[0].dataset, settings)
     for config in configs:
         check_batch_size(config, dataset)
     with store.parent(f"{title} {dataset.name}", parameters, within=within) as parent:
@@ -158,6 +159,7 @@ def run_networks(
         else:
             tasks.append(Task(config, fingerprint, store, parent.run_id, settings.data_dir, settings.checkpoint_dir))
     if tasks:
+        tasks.sort(key=cost, reverse=True)
         costs = {task.config.name: cost(task) for task in tasks}
         with progress(title, costs, quiet=settings.quiet) as report, _told_how_to_go_on(outcomes, len(configs)):
             trained = (
@@ -235,5 +237,6 @@ def _finished(outcomes: list[Outcome]) -> list[Outcome]:
     return outcomes
 
 
-def _prepared(name: str, settings: Settings) -> Dataset:
+def prepared(name: str, settings: Settings) -> Dataset:
+    """The data set, brought into the data folder first if it is not there."""
     return datasets.prepare(name, data_dir=settings.data_dir, source=settings.source, quiet=settings.quiet)

@@ -1,8 +1,8 @@
 """What a person sees while networks are trained: a live line for each on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.training import Event, Report
 
@@ -33,53 +33,78 @@ def progress(title: str, costs: Mapping[str, int], *, quiet: bool) -> Iterator[R
 
 
 def _bars(console: "Console") -> "Progress":
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[figures]}"),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=16),
+        *(TextColumn(f"{{task.fields[{field}]}}", justify="right") for field in _FIGURES),
+        TimeRemainingColumn(compact=True),
         console=console,
     )
 
 
+_FIGURES: Final = ("reached", "accuracy", "loss", "speed")
+
+
 class _Terminal:
-    """One bar for each network that is being trained and one for the whole."""
+    """A line for each network that is being trained, under one for the whole."""
 
     def __init__(self, bars: "Progress", title: str, costs: Mapping[str, int]) -> None:
         self._bars = bars
         self._costs = costs
+        self._shared = _shared_ending(list(costs))
         self._lines: dict[str, TaskID] = {}
+        self._begun: dict[str, float] = {}
         self._reached: dict[str, float] = {}
-        self._figures: dict[str, str] = {}
-        self._whole = bars.add_task(title, total=sum(costs.values()) or 1, figures=f"0/{len(costs)} networks")
         self._ended = 0
+        self._whole = bars.add_task(f"{title}{self._shared}", total=sum(costs.values()), **dict.fromkeys(_FIGURES, ""))
+        self._show_whole()
 
     def show(self, event: Event) -> None:
         if event.kind == "notice":
             self._bars.console.print(f"{event.name}: {event.text}")
             return
+        self._reached[event.name] = event.epoch / event.max_epoch
+        self._begun.setdefault(event.name, self._reached[event.name])
+        self._show_network(event)
+        if event.kind == "ended":
+            self._ended += 1
+            self._reached[event.name] = 1.0
+            self._bars.remove_task(self._lines.pop(event.name))
+            self._bars.console.print(f"{event.name}: {event.text}")
+        self._show_whole()
+
+    def _show_network(self, event: Event) -> None:
         line = self._lines.get(event.name)
         if line is None:
-            line = self._lines[event.name] = self._bars.add_task(event.name, total=event.max_epoch, figures="")
+            name = event.name.removesuffix(self._shared)
+            empty = dict.fromkeys(_FIGURES, "")
+            line = self._bars.add_task(name, total=event.max_epoch, completed=event.epoch, **empty)
+            self._lines[event.name] = line
+        figures = {"reached": f"epoch {event.epoch}/{event.max_epoch}"}
         if event.accuracy is not None and event.loss is not None:
-            self._figures[event.name] = f"accuracy {event.accuracy:.2%}  loss {event.loss:.4f}"
-        speed = f"{event.seconds / event.epoch:.2f} s/epoch" if event.epoch and event.seconds else ""
-        figures = f"epoch {event.epoch}/{event.max_epoch}  {self._figures.get(event.name, '')}  {speed}"
-        self._bars.update(line, completed=event.epoch, figures=figures)
-        self._reached[event.name] = event.epoch / event.max_epoch
-        if event.kind == "ended":
-            self._end(event)
-        done = sum(self._costs.get(name, 0) * share for name, share in self._reached.items())
-        self._bars.update(self._whole, completed=done, figures=f"{self._ended}/{len(self._costs)} networks")
+            figures |= {"accuracy": f"{event.accuracy:.2%}", "loss": f"loss {event.loss:.4f}"}
+        if event.epoch and event.seconds:
+            figures["speed"] = f"{event.seconds / event.epoch:.2f} s/epoch"
+        self._bars.update(line, completed=event.epoch, **figures)
 
-    def _end(self, event: Event) -> None:
-        self._ended += 1
-        self._reached[event.name] = 1.0
-        self._bars.remove_task(self._lines.pop(event.name))
-        self._bars.console.print(f"{event.name}: {event.text}")
+    def _show_whole(self) -> None:
+        """The time left is told from what was done here: what was reached before counts on neither side."""
+        before = sum(self._costs.get(name, 0) * share for name, share in self._begun.items())
+        done = sum(self._costs.get(name, 0) * share for name, share in self._reached.items())
+        reached = f"{self._ended}/{len(self._costs)} done"
+        self._bars.update(
+            self._whole, completed=done - before, total=sum(self._costs.values()) - before or 1, reached=reached
+        )
+
+
+def _shared_ending(names: Sequence[str]) -> str:
+    """The hyperparameters that all names end in alike, " max_epoch=20"; they are told once, for the whole."""
+    endings = [name.split(" ")[1:] for name in names]
+    shared = [word for word in endings[0] if all(word in ending for ending in endings)] if len(names) > 1 else []
+    ending = "".join(f" {word}" for word in shared)
+    return ending if all(name.endswith(ending) for name in names) else ""
 
 
 class _Lines:

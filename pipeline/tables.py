@@ -33,6 +33,14 @@ def results_table(outcomes: Sequence[Outcome]) -> str:
     )
 
 
+def markdown_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
+    """Rows under headers; the first column is text, the others are aligned to the right."""
+    from tabulate import tabulate
+
+    align = ("left", *("right",) * (len(headers) - 1))
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=align if rows else None)
+
+
 def class_counts(dataset: Dataset) -> str:
     """How many images each class has."""
     from tabulate import tabulate

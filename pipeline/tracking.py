@@ -328,7 +328,7 @@ class Store:
         tags: Mapping[str, str],
         lineage: DataLineage,
     ) -> "OwnedRun":
-        every_tag = {"fingerprint": fingerprint, "lease": _new_lease(), **_source_tags(), **tags}
+        every_tag = {"fingerprint": fingerprint, "lease": new_lease(), **_source_tags(), **tags}
         if parent_id:
             every_tag[_PARENT_TAG] = parent_id
         run = self.call("create_run", self.experiment_id, tags=every_tag, run_name=name)
@@ -336,7 +336,7 @@ class Store:
         return OwnedRun(self, run.info.run_id, set())
 
     def _take_over(self, run: TrackedRun, parent_id: str | None, tags: Mapping[str, str]) -> "OwnedRun":
-        lease = _new_lease()
+        lease = new_lease()
         self.call("set_tag", run.run_id, "lease", lease)
         if _lease(run).get("host") not in (None, socket.gethostname()):
             time.sleep(2)  # two machines may have seen the lease end at once: the one that wrote last has it
@@ -373,7 +373,7 @@ class Store:
             self.call("update_run", run_id, name=name)
         else:
             run_id = self._left_behind(job) or self._new_parent(name, parameters)
-        for key, value in {"job": job, "lease": _new_lease(), **({_PARENT_TAG: within} if within else {})}.items():
+        for key, value in {"job": job, "lease": new_lease(), **({_PARENT_TAG: within} if within else {})}.items():
             self.call("set_tag", run_id, key, value)
         owned = OwnedRun(self, run_id, set())
         with owned.held():
@@ -467,7 +467,7 @@ class OwnedRun:
     def _keep(self, done: threading.Event) -> None:
         while not done.wait(_RENEWAL_SECONDS):
             try:
-                self.store.client.set_tag(self.run_id, "lease", _new_lease())
+                self.store.client.set_tag(self.run_id, "lease", new_lease())
                 self._renewed = time.time()
             except Exception:  # noqa: BLE001, S112 - an outage: the next renewal may get through
                 continue
@@ -483,7 +483,7 @@ class OwnedRun:
         lease = _lease(self.store.get(self.run_id))
         if (lease.get("host"), lease.get("pid")) != (socket.gethostname(), os.getpid()):
             raise Busy(f"Run {self.run_id} was taken over by process {lease.get('pid')} on {lease.get('host')}.")
-        self.store.call("set_tag", self.run_id, "lease", _new_lease())
+        self.store.call("set_tag", self.run_id, "lease", new_lease())
         self._renewed = time.time()
 
     def send(self, points: Iterable[Point], *, model_id: str | None = None) -> None:
@@ -506,6 +506,17 @@ class OwnedRun:
     def history(self, key: str) -> list[Point]:
         """Every point of a metric that was sent, by step."""
         return self.store.history(self.run_id, key)
+
+    def log_result(self, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Log what a command came to; each is logged once, the metrics at step 0."""
+        from mlflow.entities import Metric, Param
+
+        self.store.call(
+            "log_batch",
+            self.run_id,
+            metrics=[Metric(key, value, 0, 0) for key, value in metrics.items()],
+            params=[Param(key, str(value)) for key, value in parameters.items()],
+        )
 
     def tag(self, key: str, value: str) -> None:
         """Set a tag."""
@@ -598,7 +609,8 @@ def _tracked(run: "Run") -> TrackedRun:
     )
 
 
-def _new_lease() -> str:
+def new_lease() -> str:
+    """This process's claim, from now on for LEASE_SECONDS."""
     return json.dumps(
         {
             "host": socket.gethostname(),
@@ -614,9 +626,13 @@ def _lease(run: TrackedRun) -> dict[str, Any]:
 
 
 def _alive(run: TrackedRun) -> bool:
-    """Whether a living process holds the run: known at once on this machine, by the lease's end on another."""
-    lease = _lease(run)
-    if run.status != "RUNNING" or not lease:
+    """Whether a living process holds the run."""
+    return run.status == "RUNNING" and lease_is_alive(_lease(run))
+
+
+def lease_is_alive(lease: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a lease lives: known at once on this machine, by the lease's end on another."""
+    if not lease:
         return False
     if lease["host"] != socket.gethostname():
         return bool(lease["expires"] > time.time())

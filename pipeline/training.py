@@ -38,6 +38,8 @@ class Task:
     data_dir: Path
     checkpoint_dir: Path
     tags: dict[str, str] = field(default_factory=dict)
+    watch: Callable[[int, float], None] | None = None
+    """Called with the epoch and the accuracy of every evaluation; it may raise `Stop`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Outcome:
         metrics: the last value of every metric.
         reused: whether the run was finished before this task.
         reason: why it is not FINISHED.
+        decided: whether training it again would end the same: it is finished, was stopped by its watch, or diverged.
     """
 
     config: TrainingConfig
@@ -73,6 +76,7 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
     reused: bool = False
     reason: str = ""
+    decided: bool = False
 
 
 class Stop(Interrupted):
@@ -80,7 +84,6 @@ class Stop(Interrupted):
 
 
 Report = Callable[[Event], None]
-Watch = Callable[[int, float], None]
 
 
 def reuse(store: Store, config: TrainingConfig, fingerprint: str, parent_id: str | None) -> Outcome | None:
@@ -90,17 +93,16 @@ def reuse(store: Store, config: TrainingConfig, fingerprint: str, parent_id: str
         return None
     if parent_id:
         store.adopt(run, parent_id)
-    return Outcome(config, "FINISHED", run.run_id, dict(run.metrics), reused=True)
+    return Outcome(config, "FINISHED", run.run_id, dict(run.metrics), reused=True, decided=True)
 
 
-def train(task: Task, *, report: Report, stop: threading.Event, watch: Watch | None = None) -> Outcome:
+def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
     """Train the network of `task` in this process, going on from its checkpoint where it has one.
 
     Args:
         task: what to train, and where.
         report: told of progress.
         stop: once set, the state reached is saved and the run KILLED.
-        watch: called with the epoch and the accuracy of every evaluation; it may raise `Stop`.
 
     Returns:
         How it ended. Divergence, a stop and an outage of the store are outcomes, not exceptions.
@@ -126,13 +128,16 @@ def train(task: Task, *, report: Report, stop: threading.Event, watch: Watch | N
     training = _Training(task, run, dataset, report)
     try:
         with run.held(), threadpool_limits(1, user_api="blas"):
-            metrics = training.complete(stop, watch)
+            metrics = training.complete(stop)
     except Interrupted as error:
-        return Outcome(task.config, "KILLED", run.run_id, reason=str(error))
+        outcome = Outcome(task.config, "KILLED", run.run_id, reason=str(error), decided=isinstance(error, Stop))
     except (PipelineError, Diverged) as error:
-        return Outcome(task.config, "FAILED", run.run_id, reason=str(error))
-    training.checkpoints.remove()
-    return Outcome(task.config, "FINISHED", run.run_id, metrics)
+        outcome = Outcome(task.config, "FAILED", run.run_id, reason=str(error), decided=isinstance(error, Diverged))
+    else:
+        outcome = Outcome(task.config, "FINISHED", run.run_id, metrics, decided=True)
+    if outcome.decided:
+        training.checkpoints.remove()
+    return outcome
 
 
 def check_batch_size(config: TrainingConfig, dataset: Dataset) -> None:
@@ -177,6 +182,7 @@ class _Training:
 
     def __init__(self, task: Task, run: OwnedRun, dataset: Dataset, report: Report) -> None:
         config = self.config = task.config
+        self.watch = task.watch
         self.run = run
         self.dataset = dataset
         self.report = report
@@ -200,21 +206,19 @@ class _Training:
         self.evaluated: list[tuple[int, float]] = []
         self.saved = time.monotonic()
 
-    def complete(self, stop: threading.Event, watch: Watch | None) -> dict[str, float]:
+    def complete(self, stop: threading.Event) -> dict[str, float]:
         """Train from where the last checkpoint stands to the end; returns the final metrics."""
         self._tell("started", text=self._restore())
-        if watch:
-            for epoch, accuracy in self.evaluated:
-                watch(epoch, accuracy)
+        if self.watch and self.evaluated:
+            self.watch(*self.evaluated[-1])  # a killed process may not have come to it
         try:
             for progress in self._fit():
-                self._advance(progress, watch)
+                self._advance(progress)
                 if stop.is_set():
                     self._save()
                     raise Interrupted(f"stopped in epoch {self.position.epoch + 1}")
         except Diverged:
             self.run.send(self.pending)
-            self.checkpoints.remove()
             raise
         return self._conclude()
 
@@ -232,7 +236,7 @@ class _Training:
             position=self.position,
         )
 
-    def _advance(self, progress: Progress, watch: Watch | None) -> None:
+    def _advance(self, progress: Progress) -> None:
         self.position = progress.position
         self.seconds += progress.seconds
         for window in progress.windows:
@@ -242,8 +246,8 @@ class _Training:
             self._save()
             self.run.send(self.pending)
             self.pending = []
-            if watch and progress.epoch < self.config.max_epoch:
-                watch(progress.epoch, accuracy)
+            if self.watch:
+                self.watch(progress.epoch, accuracy)
         else:
             if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
                 self._save()

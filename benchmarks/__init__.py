@@ -1,0 +1,1 @@
+"""Speed of this project beside other libraries on the same job: `python -m benchmarks`."""

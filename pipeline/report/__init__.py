@@ -1,0 +1,1 @@
+"""The report: published figures beside measured ones, judged."""

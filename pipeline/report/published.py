@@ -1,0 +1,62 @@
+"""The figures of the published study, as it printed them."""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from pipeline.config import TrainingConfig
+
+DATASET: Final = "mnist"
+"""The data set that every published figure is of."""
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """A network of the published study; a figure it did not print is absent.
+
+    Attributes:
+        study: the published study it belongs to, or "networks".
+        config: its hyperparameters.
+        figures: by the name of the metric: accuracies from 0 to 1, losses in the published convention, seconds.
+    """
+
+    study: str
+    config: TrainingConfig
+    figures: dict[str, float]
+
+
+@cache
+def networks() -> tuple[PublishedRun, ...]:
+    """The 18 networks."""
+    return tuple(_run("networks", row) for row in _rows("networks.csv"))
+
+
+@cache
+def studies() -> tuple[PublishedRun, ...]:
+    """The studies of the weak network."""
+    return tuple(_run(row.pop("study"), row) for row in _rows("sweeps.csv"))
+
+
+@cache
+def best_learning_rate() -> PublishedRun:
+    """The best of the published learning rates."""
+    return max((run for run in studies() if run.study == "learning_rate"), key=lambda run: run.figures["test_accuracy"])
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with files("pipeline.report").joinpath(name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def _run(study: str, row: dict[str, str]) -> PublishedRun:
+    config = TrainingConfig(
+        dataset=DATASET,
+        hidden_layers=int(row.pop("hidden_layers")),
+        activation=row.pop("activation"),
+        loss=row.pop("loss"),
+        learning_rate=float(row.pop("learning_rate", TrainingConfig.learning_rate)),
+        max_epoch=int(row.pop("max_epoch", TrainingConfig.max_epoch)),
+    )
+    return PublishedRun(study, config, {key: float(value) for key, value in row.items() if value})
