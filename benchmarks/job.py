@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +109,7 @@ def flops(images: int, sizes: Sequence[int]) -> float:
 
     Each layer has one product forward and one for its weight's gradient; all but the first hand a gradient back.
     """
-    layers = list(zip(sizes, sizes[1:], strict=False))
+    layers = list(pairwise(sizes))
     products = sum((2 if number == 0 else 3) * fan_in * fan_out for number, (fan_in, fan_out) in enumerate(layers))
     return 2.0 * images * products
 

@@ -48,9 +48,7 @@ def _total_loss(parameters: Parameters, inputs: Array, targets: Array, kinds: tu
 
 
 @partial(jax.jit, static_argnames="kinds", donate_argnames="parameters")
-def _epoch(
-    parameters: Parameters, images: Array, targets: Array, order: Array, kinds: tuple[Kind, ...]
-) -> Parameters:
+def _epoch(parameters: Parameters, images: Array, targets: Array, order: Array, kinds: tuple[Kind, ...]) -> Parameters:
     def step(parameters: Parameters, indices: Array) -> tuple[Parameters, None]:
         gradients = jax.grad(_total_loss)(parameters, images[indices], targets[indices], kinds)
         return jax.tree.map(lambda value, gradient: value - LEARNING_RATE * gradient, parameters, gradients), None

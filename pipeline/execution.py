@@ -7,7 +7,7 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import astuple
 from itertools import islice, pairwise
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
@@ -133,7 +133,7 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             memory_limit=0,
             silence_logs="CRITICAL",
             preload=[__name__],
@@ -148,7 +148,7 @@ def _work(task: Task, job: str) -> Outcome:
     from distributed import get_worker
 
     worker = get_worker()
-    return train(task, report=lambda event: worker.log_event(job, asdict(event)), stop=_EitherStop(job))
+    return train(task, report=lambda event: worker.log_event(job, astuple(event)), stop=_EitherStop(job))
 
 
 class _EitherStop(threading.Event):
@@ -194,8 +194,8 @@ class _Narrator:
         self._report = report
         self._begun: Counter[str] = Counter()
 
-    def hear(self, message: tuple[float, dict[str, Any]]) -> None:
-        event = Event(**message[1])
+    def hear(self, message: tuple[float, tuple[Any, ...]]) -> None:
+        event = Event(*message[1])
         if event.kind == "started":
             self._begun[event.name] += 1
             if self._begun[event.name] > 1:

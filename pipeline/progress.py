@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.training import Event, Report
 
@@ -45,6 +45,7 @@ def _bars(console: "Console") -> "Progress":
 
 
 _FIGURES: Final = ("reached", "accuracy", "loss", "speed")
+_EMPTY: Final[dict[str, Any]] = dict.fromkeys(_FIGURES, "")
 
 
 class _Terminal:
@@ -58,7 +59,7 @@ class _Terminal:
         self._begun: dict[str, float] = {}
         self._reached: dict[str, float] = {}
         self._ended = 0
-        self._whole = bars.add_task(f"{title}{self._shared}", total=sum(costs.values()), **dict.fromkeys(_FIGURES, ""))
+        self._whole = bars.add_task(f"{title}{self._shared}", total=sum(costs.values()), **_EMPTY)
         self._show_whole()
 
     def show(self, event: Event) -> None:
@@ -79,10 +80,9 @@ class _Terminal:
         line = self._lines.get(event.name)
         if line is None:
             name = event.name.removesuffix(self._shared)
-            empty = dict.fromkeys(_FIGURES, "")
-            line = self._bars.add_task(name, total=event.max_epoch, completed=event.epoch, **empty)
+            line = self._bars.add_task(name, total=event.max_epoch, completed=event.epoch, **_EMPTY)
             self._lines[event.name] = line
-        figures = {"reached": f"epoch {event.epoch}/{event.max_epoch}"}
+        figures: dict[str, Any] = {"reached": f"epoch {event.epoch}/{event.max_epoch}"}
         if event.accuracy is not None and event.loss is not None:
             figures |= {"accuracy": f"{event.accuracy:.2%}", "loss": f"loss {event.loss:.4f}"}
         if event.epoch and event.seconds:

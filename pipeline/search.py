@@ -193,8 +193,8 @@ class _Study:
                     )
         except (SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError) as error:
             raise PipelineError(
-                f"The Optuna storage {_hidden(self.url)} cannot be used ({type(error).__name__}). Set OPTUNA_STORAGE to "
-                "one that can, such as sqlite:///optuna.db."
+                f"The Optuna storage {_hidden(self.url)} cannot be used ({type(error).__name__}). Set "
+                "OPTUNA_STORAGE to one that can, such as sqlite:///optuna.db."
             ) from error
         return _study(self.url, self.name)
 
@@ -215,8 +215,8 @@ class _Study:
             raise UsageError(f"The study {self.name!r} searches something else: {differs}. Choose another study name.")
         if places > self.trials:
             raise UsageError(
-                f"trials is {self.trials}; the study {self.name!r} has {places} already, so it has to be at least that, or "
-                "the study another name."
+                f"trials is {self.trials}; the study {self.name!r} has {places} already, so it has to be at least "
+                "that, or the study another name."
             )
 
     def complete(self, store: Store, parent: OwnedRun, settings: Settings) -> None:
@@ -467,7 +467,8 @@ def _storage_url(given: str | None) -> str:
     """
     if given and urlsplit(given).password:
         raise UsageError(
-            f"storage is {_hidden(given)!r}, with a password, which MLflow would record; set it as OPTUNA_STORAGE instead."
+            f"storage is {_hidden(given)!r}, with a password, which MLflow would record; "
+            "set it as OPTUNA_STORAGE instead."
         )
     url = given or os.environ.get("OPTUNA_STORAGE") or DEFAULT_STORAGE
     prefix = "sqlite:///"

@@ -2,7 +2,6 @@ import gzip
 import hashlib
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -253,5 +252,5 @@ def test_digest_depends_on_content_alone(data, source):
 def test_the_real_mnist(data, mnist):
     dataset = prepare("mnist", data_dir=data, source=mnist)
     assert (len(dataset.train), len(dataset.test), dataset.image_shape, dataset.classes) == (60000, 10000, (28, 28), 10)
-    chosen = np.array(random.Random(0).sample(range(60000), 20))
+    chosen = np.random.default_rng(0).choice(60000, 20, replace=False)
     assert (dataset.images("train", chosen).reshape(20, -1).max(axis=1) > 200).all()
