@@ -1,6 +1,5 @@
 """Who takes part, and what is called in the process of each."""
 
-from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +8,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.job import Contender, Kind
 
 

@@ -13,6 +13,7 @@ from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError
+from pipeline.experiments import STUDIES
 
 if TYPE_CHECKING:
     from pipeline.jobs import Settings
@@ -218,7 +219,30 @@ def grid(
         "seeds": seeds,
     }
     configs = experiments.grid(TrainingConfig(**values), **networks)
-    jobs.grid(configs, settings, _told({**networks, **values}))
+    jobs.train_all("grid", configs, settings, _told({**networks, **values}))
+
+
+@main.command()
+@click.option("--study", type=_Optional(click.STRING), help=f"One of {', '.join(STUDIES)}; default: all.")
+@click.option("--hidden-layers", type=_Optional(click.INT), help="Instead of the study's.")
+@click.option("--activation", type=_Optional(click.STRING), help="Instead of the study's.")
+@click.option("--loss", type=_Optional(click.STRING), help="Instead of the study's.")
+@click.option("--learning-rates", type=_List(click.FLOAT), default="", help="Instead of the study's.")
+@click.option("--max-epochs", type=_List(click.INT), default="", help="Instead of the study's.")
+@click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
+@_hyperparameters(without=("hidden_layers", "activation", "loss", "learning_rate", "max_epoch", "seed"))
+@_force
+@_REGISTER
+@_CHECKPOINTS
+@_settings(many=True)
+def sweep(settings: "Settings", **values: Any) -> None:
+    """Train the published studies of the weak network, or one of your own."""
+    from pipeline import experiments, jobs
+
+    varied = ("study", "hidden_layers", "activation", "loss", "learning_rates", "max_epochs", "seeds")
+    base = TrainingConfig(**{name: value for name, value in values.items() if name not in varied})
+    configs = experiments.sweep(base, **{name: values[name] for name in varied})
+    jobs.train_all("sweep", configs, settings, _told(values))
 
 
 @main.command()

@@ -1,8 +1,8 @@
 """The published experiments as data: lists of configurations to train."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from typing import Final
 
 from pipeline.config import TrainingConfig
@@ -18,6 +18,56 @@ STUDIES: Final[Mapping[str, tuple[TrainingConfig, ...]]] = {
     "best_learning_rate_with_hinge": (replace(WEAK_NETWORK, loss="hinge", learning_rate=0.09),),
 }
 """The published studies of the weak network, by name."""
+
+
+def sweep(
+    base: TrainingConfig,
+    *,
+    study: str | None = None,
+    hidden_layers: int | None = None,
+    activation: str | None = None,
+    loss: str | None = None,
+    learning_rates: Sequence[float] = (),
+    max_epochs: Sequence[int] = (),
+    seeds: Iterable[int] = (0,),
+) -> list[TrainingConfig]:
+    """The published studies, or one of them, with values of one's own in the place of the published ones.
+
+    Args:
+        base: all that the studies do not vary.
+        study: one of STUDIES; all of them by default.
+        hidden_layers: instead of the study's network; so are `activation` and `loss`.
+        activation: of the last hidden layer.
+        loss: that is minimised.
+        learning_rates: instead of the study's.
+        max_epochs: instead of the study's.
+        seeds: each network once a seed.
+
+    Raises:
+        UsageError: for an unknown study or value.
+
+    Example:
+        >>> [each.max_epoch for each in sweep(TrainingConfig(), study="max_epoch", max_epochs=[100, 800])]
+        [100, 800]
+    """
+    if study is not None and study not in STUDIES:
+        raise UsageError(f"study is {study!r}; it has to be {' or '.join(STUDIES)}.")
+    networks = [
+        replace(
+            base,
+            hidden_layers=published.hidden_layers if hidden_layers is None else hidden_layers,
+            activation=activation or published.activation,
+            loss=loss or published.loss,
+            learning_rate=learning_rate,
+            max_epoch=max_epoch,
+            seed=seed,
+        )
+        for published in (STUDIES[study] if study else chain.from_iterable(STUDIES.values()))
+        for learning_rate, max_epoch, seed in product(
+            learning_rates or [published.learning_rate], max_epochs or [published.max_epoch], seeds
+        )
+    ]
+    return list(dict.fromkeys(networks))
 
 
 def grid(

@@ -79,17 +79,17 @@ def train_one(config: TrainingConfig, settings: Settings, parameters: Mapping[st
         parent.log_text(table, "results.md")
         parent.describe(f"One network on {dataset.name}.\n\n{table}")
         print(table)
-        outcome = _finished(outcomes)[0]
+        outcome = finished(outcomes)[0]
         _register(store, parent, outcomes, settings)
         return outcome
 
 
-def grid(
+def train_all(
+    title: str,
     configs: Sequence[TrainingConfig],
     settings: Settings,
     parameters: Mapping[str, str],
     *,
-    title: str = "grid",
     within: str | None = None,
 ) -> list[Outcome]:
     """Train networks on all cores under one parent run, reusing those that are finished."""
@@ -105,7 +105,7 @@ def grid(
         parent.describe(f"{len(outcomes)} networks on {dataset.name}.\n\n{table}\n\n{_HOW_TO_COMPARE}")
         _draw(store, parent, f"{title} {dataset.name}", outcomes, dataset)
         print(table)
-        _finished(outcomes)
+        finished(outcomes)
         _register(store, parent, outcomes, settings)
         return outcomes
 
@@ -175,18 +175,19 @@ def run_networks(
 
 def _draw(store: Store, parent: OwnedRun, title: str, outcomes: Sequence[Outcome], dataset: Dataset) -> None:
     """Store the pictures of a grid: all curves on one axis, and the accuracy of each activation with each loss."""
-    finished = {outcome.config: outcome for outcome in outcomes if outcome.status == "FINISHED" and outcome.run_id}
-    if not finished:
+    done = {outcome.config: outcome for outcome in outcomes if outcome.status == "FINISHED" and outcome.run_id}
+    if not done:
         return
     curves = {}
-    for config, outcome in finished.items():
+    for config, outcome in done.items():
         batches = batches_an_epoch(config, dataset)
         points = store.history(str(outcome.run_id), f"{held_out(config)}/accuracy")
         curves[config] = [(point.step / batches, point.value) for point in points]
-    part = held_out(next(iter(finished)))
-    accuracies = {config: outcome.metrics[f"{part}_accuracy"] for config, outcome in finished.items()}
+    part = held_out(next(iter(done)))
     parent.log_figure(pictures.overlay(title, curves, f"{part} accuracy"), "curves.png")
-    parent.log_figure(pictures.accuracy_map(f"{title}: {part} accuracy", accuracies), "accuracy_map.png")
+    if len({replace(config, hidden_layers=1, activation="relu", loss="hinge", seed=0) for config in done}) == 1:
+        accuracies = {config: outcome.metrics[f"{part}_accuracy"] for config, outcome in done.items()}
+        parent.log_figure(pictures.accuracy_map(f"{title}: {part} accuracy", accuracies), "accuracy_map.png")
 
 
 @contextmanager
@@ -194,9 +195,9 @@ def _told_how_to_go_on(outcomes: Mapping[TrainingConfig, Outcome], asked: int) -
     try:
         yield
     except Interrupted as error:
-        finished = sum(outcome.status == "FINISHED" for outcome in outcomes.values())
+        count = sum(outcome.status == "FINISHED" for outcome in outcomes.values())
         raise Interrupted(
-            f"{str(error).capitalize()}: {finished} of {asked} networks are finished, and what the others reached is "
+            f"{str(error).capitalize()}: {count} of {asked} networks are finished, and what the others reached is "
             "kept. Run the same command again to go on."
         ) from error
 
@@ -224,7 +225,7 @@ def _ended(outcome: Outcome) -> Event:
     return Event("ended", config.name, config.max_epoch, config.max_epoch, text=text)
 
 
-def _finished(outcomes: list[Outcome]) -> list[Outcome]:
+def finished(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
     """The outcomes, if all that was asked for is finished.
 
     Raises:

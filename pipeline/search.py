@@ -5,12 +5,14 @@ a lease on it; the trial of a dead process is taken up as it was, with its numbe
 """
 
 import json
+import math
 import os
 import tempfile
+import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -23,11 +25,12 @@ from pipeline.config import TrainingConfig
 from pipeline.datasets import Dataset
 from pipeline.errors import Interrupted, PipelineError, UsageError
 from pipeline.execution import run_tasks
-from pipeline.jobs import Settings, prepared, run_networks
+from pipeline.jobs import Settings, finished, prepared, run_networks
 from pipeline.progress import progress
+from pipeline.registry import check_name, register
 from pipeline.report.published import best_learning_rate
 from pipeline.tables import markdown_table
-from pipeline.tracking import OwnedRun, Store, lease_is_alive, new_lease
+from pipeline.tracking import RENEWAL_SECONDS, OwnedRun, Store, lease_is_alive, new_lease
 from pipeline.training import Event, Outcome, Stop, Task, check_batch_size, lineage, reuse
 
 if TYPE_CHECKING:
@@ -134,6 +137,7 @@ def search(
     """
     settings = settings.resolved()
     base = replace(base, validation=True)
+    check_name(settings.register)
     url = _storage_url(storage)
     store = Store.open()
     dataset = prepared(base.dataset, settings)
@@ -142,6 +146,7 @@ def search(
     study = _Study(url, name, base, space, trials, sampler_seed, dataset, settings.checkpoint_dir)
     with store.parent(f"search {name}", parameters, within=within) as parent:
         parent.tag("study", name)
+        parent.tag("space", json.dumps(asdict(space)))
         parent.log_dataset(lineage(dataset, "training", settings.data_dir))
         study.complete(store, parent, settings)
         return _conclude(study, store, parent, dataset, settings)
@@ -223,14 +228,13 @@ class _Study:
         """Run trials, here and beside other processes, until every place is finished."""
         while self._unfinished():
             costs = {f"trial {trial.number}": 1 for trial in self._unfinished()}
-            with progress(f"search {self.name}", costs, quiet=settings.quiet) as report:
+            with progress(f"search {self.name}", costs, quiet=settings.quiet) as report, self._renewed():
                 tasks = self._tasks(store, parent, settings)
+                trained = run_tasks(tasks, workers=settings.workers, scheduler=settings.scheduler, report=report)
                 try:
-                    for outcome in run_tasks(
-                        tasks, workers=settings.workers, scheduler=settings.scheduler, report=report
-                    ):
-                        self._tell(outcome, store)
+                    for outcome in trained:
                         report(_ended(outcome))
+                        self._tell(outcome, store)
                 except Interrupted as error:
                     raise Interrupted(f"{error}: {self.standing()} Run the same command again to go on.") from error
                 finally:
@@ -301,10 +305,16 @@ class _Study:
         return replace(self.base, learning_rate=learning_rate, max_epoch=max_epoch)
 
     def _tell(self, outcome: Outcome, store: Store) -> None:
-        """Give the trial its end, if its training has come to one."""
+        """Give the trial its end, if its training has come to one.
+
+        Raises:
+            PipelineError: if its training cannot go on, for a reason that the next one would have too.
+        """
         import optuna
 
         if not outcome.decided:
+            if outcome.status == "FAILED":
+                raise PipelineError(f"{self.standing().capitalize()} It cannot go on: {outcome.reason}")
             return
         trial = optuna.trial.Trial(self.optuna, self.mine.pop(outcome.config))
         trial.set_user_attr("run_id", outcome.run_id)
@@ -318,10 +328,30 @@ class _Study:
         if outcome.run_id:
             store.call("set_tag", outcome.run_id, "trial_state", told.state.name)
 
+    @contextmanager
+    def _renewed(self) -> Iterator[None]:
+        """Renew the leases on this process's trials, as other machines know nothing else of it."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(RENEWAL_SECONDS):
+                with suppress(Exception):  # an outage: the next renewal may get through
+                    for trial_id in list(self.mine.values()):
+                        self._lease(trial_id, new_lease())
+
+        threading.Thread(target=renew, daemon=True, name="trial leases").start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def _lease(self, trial_id: int, lease: str) -> None:
+        self.optuna._storage.set_trial_user_attr(trial_id, "lease", lease)  # noqa: SLF001 - Optuna has no public way
+
     def _release(self) -> None:
         """Give up what this process did not bring to an end, so that any other may take it at once."""
         for trial_id in self.mine.values():
-            self.optuna._storage.set_trial_user_attr(trial_id, "lease", "{}")  # noqa: SLF001
+            self._lease(trial_id, "{}")
         self.mine.clear()
 
 
@@ -359,39 +389,39 @@ def _conclude(study: _Study, store: Store, parent: OwnedRun, dataset: Dataset, s
     best = study.optuna.best_trial
     found = replace(study.base, validation=False, **best.params)
     baseline = replace(study.base, validation=False)
-    outcomes = run_networks(
-        store, parent, list(dict.fromkeys([found, baseline])), dataset, settings, title="best and baseline"
-    )
-    lacking = [outcome for outcome in outcomes if outcome.status != "FINISHED"]
-    if lacking:
-        raise PipelineError(f"{lacking[0].config.name} is not finished: {lacking[0].reason}")
-    table = _comparison(study, outcomes)
+    configs = list(dict.fromkeys([found, baseline]))
+    outcomes = run_networks(store, parent, configs, dataset, settings, title="best and baseline")
+    by_config = {outcome.config: outcome for outcome in finished(outcomes)}
+    named = {"best of the search": by_config[found], "baseline": by_config[baseline]}
+    table = _comparison(study, named)
     parent.log_result(
         {"best_learning_rate": found.learning_rate, "best_max_epoch": found.max_epoch, "best_trial": best.number},
         {
             "best_validation_accuracy": float(best.value or 0.0),
-            "best_test_accuracy": outcomes[0].metrics["test_accuracy"],
+            "best_test_accuracy": by_config[found].metrics["test_accuracy"],
         },
     )
     parent.log_text(table, "results.md")
     parent.log_text(_trials_table(study), "trials.md")
-    parent.describe(f"{study.standing().capitalize()}\n\n{table}")
+    told = [study.standing().capitalize(), table]
+    if settings.register:
+        value = float(best.value or 0.0)
+        told.append(register(store, settings.register, by_config[found], "validation_accuracy", value))
+    parent.describe("\n\n".join(told))
     _log_plots(study, parent)
-    print(table)
-    print(study.standing().capitalize())
+    print("\n\n".join(told))
     return outcomes
 
 
-def _comparison(study: _Study, outcomes: Sequence[Outcome]) -> str:
+def _comparison(study: _Study, outcomes: Mapping[str, Outcome]) -> str:
     """The best configuration beside the baseline and, where it is theirs, the published best."""
     validation = {
         (trial.params.get("learning_rate"), trial.params.get("max_epoch")): trial.value
         for trial in study.optuna.get_trials(deepcopy=False)
         if trial.value is not None
     }
-    labels = ["best of the search", "baseline"]
     rows: list[list[Any]] = []
-    for label, outcome in zip(labels, outcomes, strict=False):
+    for label, outcome in outcomes.items():
         config, metrics = outcome.config, outcome.metrics
         value = validation.get((config.learning_rate, config.max_epoch))
         rows.append(
@@ -428,8 +458,8 @@ def _trials_table(study: _Study) -> str:
         [
             trial.number,
             trial.state.name.lower(),
-            f"{trial.params['learning_rate']:.4g}",
-            trial.params["max_epoch"],
+            f"{trial.params.get('learning_rate', math.nan):.4g}",
+            trial.params.get("max_epoch", "-"),
             max(trial.intermediate_values, default="-"),
             "-" if trial.value is None else f"{trial.value:.2%}",
             trial.user_attrs.get("run_id", "-"),

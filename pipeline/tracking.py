@@ -33,7 +33,7 @@ MODEL: Final = "model"
 """The name of every run's model: runs:/RUN/model."""
 LEASE_SECONDS: Final = 120.0
 OUTAGE_SECONDS: Final = 180.0
-_RENEWAL_SECONDS: Final = 30.0
+RENEWAL_SECONDS: Final = 30.0
 _DYING_SECONDS: Final = 5.0
 _METRICS_A_BATCH: Final = 1000  # MLflow's limit
 _PARENT_TAG: Final = "mlflow.parentRunId"
@@ -465,7 +465,7 @@ class OwnedRun:
             done.set()
 
     def _keep(self, done: threading.Event) -> None:
-        while not done.wait(_RENEWAL_SECONDS):
+        while not done.wait(RENEWAL_SECONDS):
             try:
                 self.store.client.set_tag(self.run_id, "lease", new_lease())
                 self._renewed = time.time()
