@@ -171,11 +171,13 @@ class Store:
 
     # Reading
 
-    def search(self, condition: str, order_by: Sequence[str] = ("attributes.start_time ASC",)) -> Iterator[TrackedRun]:
+    def search(
+        self, condition: str, order_by: Sequence[str] = ("attributes.start_time ASC",), *, page_size: int = 1000
+    ) -> Iterator[TrackedRun]:
         """The experiment's runs, not the deleted ones, that fit an MLflow filter; read page by page."""
         token = None
         while True:
-            page = self.call("search_runs", [self.experiment_id], condition, 1, 1000, list(order_by), token)
+            page = self.call("search_runs", [self.experiment_id], condition, 1, page_size, list(order_by), token)
             yield from map(_tracked, page)
             token = page.token
             if not token:
@@ -197,7 +199,7 @@ class Store:
     def find_finished(self, fingerprint: str) -> TrackedRun | None:
         """The latest finished run of a network, or None."""
         condition = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
-        return next(self.search(condition, ("attributes.end_time DESC",)), None)
+        return next(self.search(condition, ("attributes.end_time DESC",), page_size=1), None)
 
     def served(self, uri: str) -> "ServedModel":
         """The model at `uri`, ready to answer.

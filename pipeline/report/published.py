@@ -1,7 +1,7 @@
 """The figures of the published study, as it printed them."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -10,6 +10,7 @@ from pipeline.config import TrainingConfig
 
 DATASET: Final = "mnist"
 """The data set that every published figure is of."""
+_CLASSES: Final = 10
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,27 @@ def studies() -> tuple[PublishedRun, ...]:
 def best_learning_rate() -> PublishedRun:
     """The best of the published learning rates."""
     return max((run for run in studies() if run.study == "learning_rate"), key=lambda run: run.figures["test_accuracy"])
+
+
+@cache
+def find(config: TrainingConfig) -> PublishedRun | None:
+    """The published run of a configuration, whatever that has for what the publication left open, or None."""
+    known = {each.config: each for each in (*networks(), *studies())}
+    return known.get(_as_published(config))
+
+
+def in_published_convention(config: TrainingConfig, metric: str, value: float) -> float:
+    """A measured figure as the publication would have printed it.
+
+    Its cross-entropy is the mean over all elements of a batch, a tenth of the usual batch mean with MNIST's 10 classes.
+    """
+    mean_over_elements = metric.endswith("_loss") and config.loss == "softmax_cross_entropy"
+    return value / _CLASSES if mean_over_elements else value
+
+
+def _as_published(config: TrainingConfig) -> TrainingConfig:
+    left_open = ("init_std", "hinge_margin", "seed", "disp_freq", "test_epoch")
+    return replace(config, **{name: getattr(TrainingConfig, name) for name in left_open})
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -1,0 +1,192 @@
+"""The finished runs of one data set, as MLflow has them, by configuration."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+from pipeline.config import TrainingConfig
+from pipeline.errors import PipelineError, UsageError
+from pipeline.tracking import Store, TrackedRun
+
+FIGURES: Final = ("train_accuracy", "train_loss", "test_accuracy", "test_loss", "train_seconds")
+SEEDS_WITH_CURVES: Final = 5
+"""So many seeds of a network, the lowest, are read for its curves: they are most of what a store holds."""
+_LATEST_FIRST: Final = ("attributes.end_time DESC",)
+_NO_INFLUENCE: Final = ("disp_freq", "test_epoch", "seed")
+
+Curve = Sequence[tuple[float, float]]
+"""Points (epoch, value)."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished run: its id, its configuration and its final figures."""
+
+    run_id: str
+    config: TrainingConfig
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial of a search; `accuracy` is the last on the validation images, None where there is none."""
+
+    number: int
+    state: str
+    config: TrainingConfig
+    accuracy: float | None
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """A finished search.
+
+    Attributes:
+        study: its name.
+        run_id: of its run.
+        space: the searched ranges, by name.
+        best: the configuration it found, as it is retrained on all training images.
+        best_accuracy: on the validation images.
+        trials: by number.
+    """
+
+    study: str
+    run_id: str
+    space: Mapping[str, object]
+    best: TrainingConfig
+    best_accuracy: float
+    trials: Sequence[Trial]
+
+
+class Runs:
+    """The finished runs of a data set whose hyperparameters are those of `base`, except where a study varies them.
+
+    Where a configuration was trained more than once, the run that ended last counts.
+
+    Attributes:
+        base: names the data set and the hyperparameters.
+        digest: of the data; None if the store has no finished run of it.
+    """
+
+    def __init__(self, store: Store, base: TrainingConfig) -> None:
+        """Find the data's digest: that of the run of this name that ended last."""
+        self.base = base
+        self._store = store
+        condition = f"attributes.status = 'FINISHED' and params.dataset = '{base.dataset}' and params.seed LIKE '%'"
+        latest = next(store.search(condition, _LATEST_FIRST, page_size=1), None)
+        self.digest = latest.parameters.get("dataset_digest") if latest else None
+        self._histories: dict[tuple[str, str], Curve] = {}
+        self._known: dict[tuple[float, int], dict[TrainingConfig, dict[int, Measured]]] = {}
+
+    @cached_property
+    def other_data(self) -> bool:
+        """Whether the store has runs on other data of the same name, which are left out."""
+        condition = (
+            f"attributes.status = 'FINISHED' and params.dataset = '{self.base.dataset}' "
+            f"and params.dataset_digest != '{self.digest}'"
+        )
+        return next(self._store.search(condition, page_size=1), None) is not None
+
+    def of(self, config: TrainingConfig) -> list[Measured]:
+        """The runs of a network, one for each seed, by seed; empty where it is missing."""
+        key = (config.learning_rate, config.max_epoch)
+        if key not in self._known:
+            self._known[key] = self._read(*key)
+        return list(self._known[key].get(_network(config), {}).values())
+
+    def curve(self, run: Measured, metric: str) -> Curve:
+        """The points (epoch, value) of a metric: "test/accuracy"."""
+        if (run.run_id, metric) not in self._histories:
+            points = self._store.history(run.run_id, metric)
+            last = max((point.step for point in self._store.history(run.run_id, "test_accuracy")), default=0)
+            epochs = run.config.max_epoch / last if last else 1.0
+            self._histories[run.run_id, metric] = [(point.step * epochs, point.value) for point in points]
+        return self._histories[run.run_id, metric]
+
+    def _read(self, learning_rate: float, max_epoch: int) -> dict[TrainingConfig, dict[int, Measured]]:
+        """All networks with a learning rate and a number of epochs; the store sorts out most of what is not wanted."""
+        found: dict[TrainingConfig, dict[int, Measured]] = {}
+        if self.digest is None:
+            return found
+        condition = (
+            f"attributes.status = 'FINISHED' and params.dataset_digest = '{self.digest}' "
+            f"and params.learning_rate = '{learning_rate}' and params.max_epoch = '{max_epoch}' "
+            "and params.validation = 'False'"
+        )
+        for run in self._store.search(condition, _LATEST_FIRST):
+            measured = _measured(run)
+            if measured and _alike(measured.config, self.base):
+                of_network = found.setdefault(_network(measured.config), {})
+                of_network.setdefault(measured.config.seed, measured)
+        return {config: dict(sorted(seeds.items())) for config, seeds in found.items()}
+
+    @cached_property
+    def searches(self) -> list[Search]:
+        """The finished searches on the data set; of each study, the one that ended last."""
+        condition = (
+            f"attributes.status = 'FINISHED' and tags.space LIKE '%' and params.dataset = '{self.base.dataset}' "
+            "and params.best_trial LIKE '%'"
+        )
+        latest: dict[str, TrackedRun] = {}
+        for run in self._store.search(condition, _LATEST_FIRST):
+            latest.setdefault(run.tags["study"], run)
+        return [search for name, run in sorted(latest.items()) if (search := self._search(name, run))]
+
+    def _search(self, name: str, run: TrackedRun) -> Search | None:
+        trials = sorted(self._trials(name), key=lambda trial: trial.number)
+        number = int(run.parameters["best_trial"])
+        best = next((trial.config for trial in trials if trial.number == number), None)
+        if best is None:
+            return None
+        space = json.loads(run.tags["space"])
+        accuracy = run.metrics["best_validation_accuracy"]
+        return Search(name, run.run_id, space, replace(best, validation=False), accuracy, trials)
+
+    def _trials(self, name: str) -> Iterator[Trial]:
+        condition = f"tags.study = '{name}' and tags.trial LIKE '%' and params.dataset_digest = '{self.digest}'"
+        for run in self._store.search(condition):
+            if (config := _config(run)) is not None:
+                accuracy = run.metrics.get("validation_accuracy", run.metrics.get("validation/accuracy"))
+                state = run.tags.get("trial_state", run.status).lower()
+                yield Trial(int(run.tags["trial"]), state, config, accuracy, run.run_id)
+
+
+def require(runs: Runs) -> None:
+    """Refuse to report on nothing.
+
+    Raises:
+        PipelineError: saying how to get runs.
+    """
+    if runs.digest is None:
+        raise PipelineError(
+            f"The experiment has no finished run on {runs.base.dataset!r}; make some with 'mlflow run . -e grid "
+            f"-P dataset={runs.base.dataset}', or set MLFLOW_TRACKING_URI to the store that has them."
+        )
+
+
+def _measured(run: TrackedRun) -> Measured | None:
+    """The run, or None if it is not one of this project or lacks a figure."""
+    config = _config(run)
+    if config is None or any(name not in run.metrics for name in FIGURES):
+        return None
+    return Measured(run.run_id, config, {name: run.metrics[name] for name in FIGURES})
+
+
+def _config(run: TrackedRun) -> TrainingConfig | None:
+    try:
+        return TrainingConfig.from_parameters(run.parameters)
+    except (KeyError, ValueError, UsageError):
+        return None
+
+
+def _network(config: TrainingConfig) -> TrainingConfig:
+    return replace(config, **{name: getattr(TrainingConfig, name) for name in _NO_INFLUENCE})
+
+
+def _alike(config: TrainingConfig, base: TrainingConfig) -> bool:
+    """Whether a run differs from the base in nothing but what the studies vary."""
+    varied = ("hidden_layers", "activation", "loss", "learning_rate", "max_epoch")
+    return _network(config) == replace(_network(base), **{name: getattr(config, name) for name in varied})
