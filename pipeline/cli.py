@@ -143,7 +143,16 @@ class _Range(_List[_T]):
         return ends
 
 
-_TRIALS_HELP = "Finished trials (complete, pruned or diverged) that the study shall have in the end."
+_TRIALS = click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="Finished trials (complete, pruned or diverged) that the study shall have in the end.",
+)
+_OUTPUT = click.option(
+    "--output", type=click.Path(path_type=Path), default="results", show_default=True, help="Folder of the report."
+)
 _force = _flag("--force", "Train again what is finished.")
 _CHECKPOINTS = click.option(
     "--checkpoint-dir", type=_PATH, default="checkpoints", show_default=True, help="Folder to resume from."
@@ -261,7 +270,7 @@ def predict(model_uri: str, images: Path, verbose: bool) -> None:
 
 
 @main.command()
-@click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help=_TRIALS_HELP)
+@_TRIALS
 @click.option("--study", type=_Optional(click.STRING), help="Name of the study; default: that of the network.")
 @click.option("--sampler-seed", type=int, default=0, show_default=True, help="Seed of the configurations drawn.")
 @click.option("--learning-rates", type=_Range(click.FLOAT), default="0.003,0.3", show_default=True, help="Range, log.")
@@ -293,3 +302,32 @@ def search(
         TrainingConfig(**values), space, settings, _told(told),
         trials=trials, name=study, storage=storage, sampler_seed=sampler_seed,
     )  # fmt: skip
+
+
+@main.command()
+@_hyperparameters(without=("hidden_layers", "activation", "loss", "seed"))
+@_OUTPUT
+@_flag("--verbose", "Let libraries say all they have to say.")
+def report(output: Path, verbose: bool, **values: Any) -> None:
+    """Turn the finished runs into tables beside the published ones, curves and judged claims."""
+    from pipeline import jobs
+
+    if verbose:
+        os.environ["PIPELINE_VERBOSE"] = "1"
+    jobs.report(TrainingConfig(**values), output, _told({**values, "output": output}))
+
+
+@main.command()
+@click.option("--dataset", default="mnist", show_default=True, help="Data set to train on.")
+@click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
+@_TRIALS
+@_OUTPUT
+@_CHECKPOINTS
+@_settings(many=True)
+def reproduce(dataset: str, seeds: list[int], trials: int, output: Path, settings: "Settings") -> None:
+    """Prepare, train the grid and the studies, search and report, reusing all that is finished."""
+    from pipeline import reproduction
+
+    told = _told({"dataset": dataset, "seeds": seeds, "trials": trials, "output": output})
+    base = TrainingConfig(dataset=dataset)
+    reproduction.reproduce(base, settings, told, seeds=seeds, trials=trials, output=output)

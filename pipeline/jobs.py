@@ -14,6 +14,8 @@ from pipeline.errors import Interrupted, PipelineError
 from pipeline.execution import cost, run_tasks, stop_on_signal
 from pipeline.progress import progress
 from pipeline.registry import check_name, register_best
+from pipeline.report.document import FIGURES, write
+from pipeline.report.measured import Runs, require
 from pipeline.tables import class_counts, predictions_csv, predictions_table, results_table
 from pipeline.tracking import OwnedRun, Store
 from pipeline.training import (
@@ -123,6 +125,21 @@ def predict(model_uri: str, images: Path, parameters: Mapping[str, str]) -> None
         run.log_figure(pictures.predictions(pixels, names, classes), "predictions.png")
         run.describe(f"{len(names)} images classified by {model_uri}.\n\n{table}")
         print(table)
+
+
+def report(base: TrainingConfig, output: Path, parameters: Mapping[str, str], within: str | None = None) -> Path:
+    """Turn the finished runs into the report, in a folder and among the artifacts of its run; returns its path."""
+    store = Store.open()
+    runs = Runs(store, base)
+    require(runs)
+    with store.parent(f"report {base.dataset}", parameters, within=within) as run:
+        document = write(runs, output)
+        run.log_file(document)
+        for figure in sorted((output / FIGURES).iterdir()):
+            run.log_file(figure, FIGURES)
+        run.describe(f"The report on {base.dataset}: `{document.name}` among the artifacts.")
+    print(f"The report is {document}.")
+    return document
 
 
 def _register(store: Store, parent: OwnedRun, outcomes: Sequence[Outcome], settings: Settings) -> None:

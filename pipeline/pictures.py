@@ -24,7 +24,11 @@ Curve = Sequence[tuple[float, float]]
 MISTAKES: Final = 40
 _SHOWN: Final = 100
 _TILES_A_ROW: Final = 10
+_LABELS: Final = {"accuracy": "accuracy (%)", "loss": "loss (mean over images)"}
 _STYLES: Final = ("-", "--", ":", "-.")
+_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
+_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Told apart by colour-blind people too (Okabe & Ito, 2008); styles and markers serve black and white."""
 
 
 class Verdicts(NamedTuple):
@@ -63,9 +67,12 @@ def training_curves(title: str, curves: Mapping[str, Curve]) -> "Figure":
     for axes, kind in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for name, curve in curves.items():
             part, _, measured = name.partition("/")
-            if measured == kind:
-                axes.plot(*zip(*curve, strict=True), label=part, linewidth=1 if part == "train" else 2)
-        axes.set(xlabel="epoch", ylabel=kind)
+            if measured == kind and curve:
+                epochs, values = np.transpose(curve)
+                thin = part == "train"
+                style = {"color": _COLOURS[0 if thin else 1], "ls": "-" if thin else "--", "lw": 0.8 if thin else 1.8}
+                axes.plot(epochs, 100 * values if kind == "accuracy" else values, label=part, **style)
+        axes.set(xlabel="epoch", ylabel=_LABELS[kind])
         axes.grid(alpha=0.3)
         axes.legend()
     return figure
@@ -115,14 +122,59 @@ def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -
         number = list(ACTIVATIONS).index(config.activation) if plain else networks.index(network)
         style = _STYLES[list(LOSSES).index(config.loss) % len(_STYLES)]
         label = None if network in named else f"{config.activation}, {config.loss}" if plain else network.name
-        panels[config.hidden_layers].plot(*zip(*curve, strict=True), color=f"C{number % 10}", ls=style, label=label)
+        epochs, values = np.transpose(curve)
+        panels[config.hidden_layers].plot(
+            epochs,
+            100 * values,
+            color=_COLOURS[number % len(_COLOURS)],
+            marker=_MARKERS[number % len(_MARKERS)],
+            markevery=max(len(curve) // 8, 1),
+            markersize=5,
+            ls=style,
+            label=label,
+        )
         named.add(network)
     lowest = min(curve[-1][1] for curve in curves.values())
     for depth, axes in panels.items():
-        axes.set_ylim(bottom=max(0.0, lowest - 0.1))
-        axes.set(xlabel="epoch", ylabel=measured, title=f"{depth} hidden layer{'s'[: depth - 1]}")
+        axes.set_ylim(bottom=max(0.0, 100 * lowest - 10))
+        axes.set(xlabel="epoch", ylabel=f"{measured} (%)", title=f"{depth} hidden layer{'s'[: depth - 1]}")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
+    return figure
+
+
+def by_learning_rate(title: str, accuracies: Mapping[str, Mapping[float, float]]) -> "Figure":
+    """Accuracy by learning rate, on a logarithmic axis; one line for each name."""
+    figure = _figure(title, 7, 4.5)
+    axes = figure.subplots()
+    for number, (name, points) in enumerate(accuracies.items()):
+        rates, values = sorted(points), [100 * points[rate] for rate in sorted(points)]
+        marker = _MARKERS[number % len(_MARKERS)]
+        axes.plot(rates, values, ls=_STYLES[number % len(_STYLES)], marker=marker, color=_COLOURS[number], label=name)
+    axes.set_xscale("log")
+    rates = sorted({rate for points in accuracies.values() for rate in points})
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.minorticks_off()
+    axes.set(xlabel="learning rate", ylabel="accuracy (%)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def search_history(title: str, trials: Mapping[str, Sequence[tuple[int, float]]]) -> "Figure":
+    """The accuracy of each trial (number, accuracy), marked by its state, and the best so far."""
+    figure = _figure(title, 7, 4.5)
+    axes = figure.subplots()
+    for number, (state, points) in enumerate(trials.items()):
+        numbers, values = np.transpose(points)
+        axes.scatter(numbers, 100 * values, marker=_MARKERS[number], color=_COLOURS[number], label=state)
+    complete = np.array(sorted(trials.get("complete", ())))
+    if complete.size:
+        best = np.maximum.accumulate(complete[:, 1])
+        axes.step(complete[:, 0], 100 * best, where="post", color="black", label="best so far")
+    axes.set(xlabel="trial", ylabel="validation accuracy (%)")
+    axes.grid(alpha=0.3)
+    axes.legend()
     return figure
 
 
