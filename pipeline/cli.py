@@ -318,16 +318,16 @@ def report(output: Path, verbose: bool, **values: Any) -> None:
 
 
 @main.command()
-@click.option("--dataset", default="mnist", show_default=True, help="Data set to train on.")
+@_hyperparameters(without=("hidden_layers", "activation", "loss", "seed"))
 @click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
 @_TRIALS
 @_OUTPUT
 @_CHECKPOINTS
 @_settings(many=True)
-def reproduce(dataset: str, seeds: list[int], trials: int, output: Path, settings: "Settings") -> None:
+def reproduce(seeds: list[int], trials: int, output: Path, settings: "Settings", **values: Any) -> None:
     """Prepare, train the grid and the studies, search and report, reusing all that is finished."""
     from pipeline import reproduction
 
-    told = _told({"dataset": dataset, "seeds": seeds, "trials": trials, "output": output})
-    base = TrainingConfig(dataset=dataset)
+    told = _told({**values, "seeds": seeds, "trials": trials, "output": output})
+    base = TrainingConfig(**values)
     reproduction.reproduce(base, settings, told, seeds=seeds, trials=trials, output=output)

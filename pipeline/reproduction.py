@@ -33,7 +33,7 @@ def reproduce(
         trials: of the search.
         output: folder of the report.
     """
-    told = {"dataset": base.dataset, "seeds": ",".join(map(str, seeds))}
+    told = {**base.parameters(), "seeds": ",".join(map(str, seeds))}
     with Store.open().parent(f"reproduction {base.dataset}", parameters) as run:
         within = run.run_id
         jobs.prepare(base.dataset, settings, {"dataset": base.dataset}, within)
@@ -42,8 +42,9 @@ def reproduce(
         )
         jobs.train_all("grid", networks, settings, told, within=within)
         jobs.train_all("sweep", experiments.sweep(base, seeds=seeds), settings, told, within=within)
-        weak = replace(WEAK_NETWORK, dataset=base.dataset)
-        searched = {"dataset": base.dataset, "trials": str(trials)}
+        named = ("hidden_layers", "activation", "loss")
+        weak = replace(base, **{name: getattr(WEAK_NETWORK, name) for name in named})
+        searched = {**told, "trials": str(trials)}
         search(weak, Space(), settings, searched, trials=trials, within=within)
         jobs.report(base, output, {"dataset": base.dataset}, within)
         run.describe("Every step of the reproduction is folded under this run; the last one, the report, has it all.")

@@ -33,11 +33,11 @@ def results_table(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def markdown_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
-    """Rows under headers; the first column is text, the others are aligned to the right."""
+def markdown_table(rows: Sequence[Sequence[object]], headers: Sequence[str], *, texts: int = 1) -> str:
+    """Rows under headers; the first columns, `texts` of them, are text, the others are aligned to the right."""
     from tabulate import tabulate
 
-    align = ("left", *("right",) * (len(headers) - 1))
+    align = (*("left",) * texts, *("right",) * (len(headers) - texts))
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=align if rows else None)
 
 

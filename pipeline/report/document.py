@@ -178,7 +178,7 @@ class _Document:
         )
         claims = judge(self.runs)
         yield markdown_table([[claim.number, claim.text, f"**{claim.verdict}**"] for claim in claims],
-                             ["claim", "text", "verdict"])  # fmt: skip
+                             ["claim", "text", "verdict"], texts=3)  # fmt: skip
         for claim in claims:
             yield from _reasons(claim)
         yield "### Convergence"

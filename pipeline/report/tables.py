@@ -145,7 +145,7 @@ def run_ids(runs: Runs, configs: Iterable[TrainingConfig]) -> str:
         for number, run in enumerate(runs.of(config)):
             mark = f'<a id="{anchor(config)}"></a>' if number == 0 else ""
             rows.append([f"{mark}{config.name}", run.config.seed, f"`{run.run_id}`", f"`{command(run.config)}`"])
-    return markdown_table(rows, ["network", "seed", "run", "made again by"])
+    return markdown_table(rows, ["network", "seed", "run", "made again by"], texts=4)
 
 
 def command(config: TrainingConfig) -> str:

@@ -1,0 +1,129 @@
+from dataclasses import replace
+
+import mlflow
+import numpy as np
+import pytest
+
+from pipeline import jobs
+from pipeline.config import TrainingConfig
+from pipeline.errors import PipelineError, UsageError
+from pipeline.registry import CHAMPION, check_name, register
+from pipeline.tracking import OwnedRun
+from pipeline.training import Outcome
+
+
+@pytest.fixture
+def network(trained):
+    """Make a finished run with a model, which knows its data."""
+    store = trained.store
+
+    def write(folder, _model_id):
+        folder.mkdir()
+        (folder / "MLmodel").write_text("flavors: {}\n")
+
+    def make(dataset_digest="some data"):
+        run = store.call("create_run", store.experiment_id, run_name="a network")
+        store.call("log_param", run.info.run_id, "dataset_digest", dataset_digest)
+        OwnedRun(store, run.info.run_id, set()).log_model(write, {})
+        return Outcome(trained.outcome.config, "FINISHED", run.info.run_id)
+
+    return make
+
+
+@pytest.fixture
+def champion(trained):
+    return lambda name: trained.store.model_version(name, CHAMPION)
+
+
+def test_the_first_one_is_champion(trained, network, champion):
+    first = network()
+    said = register(trained.store, "first", first, "validation_accuracy", 0.9)
+    assert said == (
+        "`a network` is version 1 of the registered model `first` and its champion: validation accuracy 90.00%."
+    )
+    assert champion("first").run_id == first.run_id
+
+
+def test_a_better_one_takes_its_place(trained, network, champion):
+    register(trained.store, "better", network(), "validation_accuracy", 0.9)
+    better = network()
+    said = register(trained.store, "better", better, "validation_accuracy", 0.91)
+    assert said.endswith("its new champion: validation accuracy 91.00%, before it 90.00% of version 1.")
+    assert champion("better").run_id == better.run_id
+
+
+@pytest.mark.parametrize("value", [0.89, 0.9])
+def test_one_that_is_not_better_does_not(trained, network, champion, value):
+    name = f"not better {value}"
+    first = network()
+    register(trained.store, name, first, "validation_accuracy", 0.9)
+    said = register(trained.store, name, network(), "validation_accuracy", value)
+    assert "is version 2" in said
+    assert said.endswith("the champion is still version 1, with 90.00%.")
+    assert champion(name).run_id == first.run_id
+
+
+def test_a_champion_is_not_compared_across_data(trained, network, champion):
+    first = network("some data")
+    register(trained.store, "data", first, "validation_accuracy", 0.9)
+    said = register(trained.store, "data", network("other data"), "validation_accuracy", 0.99)
+    assert "the champion is still version 1, chosen on other data (some data)" in said
+    assert champion("data").run_id == first.run_id
+
+
+def test_a_champion_is_not_compared_across_measures(trained, network, champion):
+    first = network()
+    register(trained.store, "measures", first, "validation_accuracy", 0.9)
+    said = register(trained.store, "measures", network(), "test_accuracy", 0.99)
+    assert "the champion is still version 1, chosen on another measure (validation_accuracy)" in said
+    assert champion("measures").run_id == first.run_id
+
+
+def test_the_champion_registered_again_stays_one_version(trained, network, champion):
+    first = network()
+    register(trained.store, "again", first, "validation_accuracy", 0.9)
+    said = register(trained.store, "again", first, "validation_accuracy", 0.9)
+    assert "is version 1" in said
+    assert "still its champion" in said
+    assert champion("again").version == "1"
+
+
+def test_choosing_by_the_test_images_is_called_so(trained, network):
+    said = register(trained.store, "published", network(), "test_accuracy", 0.9)
+    assert said.endswith("test accuracy 90.00% (chosen by the test images, so a little flattered by them).")
+
+
+def test_a_run_without_a_model_is_refused(trained):
+    run = trained.store.call("create_run", trained.store.experiment_id, run_name="bare")
+    trained.store.call("log_param", run.info.run_id, "dataset_digest", "some data")
+    bare = replace(trained.outcome, run_id=run.info.run_id)
+    with pytest.raises(PipelineError, match="has no model to register"):
+        register(trained.store, "bare", bare, "test_accuracy", 0.9)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", "@champion", "../up", " "])
+def test_a_name_that_the_registry_cannot_have_is_refused_before_any_work(name, settings, tmp_path):
+    with pytest.raises(UsageError, match="register is"):
+        jobs.train_one(TrainingConfig(dataset="digits"), replace(settings, register=name), {})
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("name", [None, "digits", "The digits, 8 x 8"[:10], "a-b_c.d 1"])
+def test_other_names_are_accepted(name):
+    check_name(name)
+
+
+def test_the_best_of_a_command_is_registered_and_answers(trained, settings, tmp_path, capsys):
+    settings = replace(settings, register="digits", checkpoint_dir=tmp_path)
+    config = trained.outcome.config
+    jobs.train_one(replace(config, max_epoch=1), settings, {})
+    assert "its champion: test accuracy" in capsys.readouterr().out
+    jobs.train_one(config, settings, {})  # the network that is trained already is only registered
+    assert "version 2 of the registered model digits and its new champion" in capsys.readouterr().out
+    jobs.train_one(replace(config, max_epoch=2), settings, {})
+    assert "the champion is still version 2" in capsys.readouterr().out
+    model = mlflow.pyfunc.load_model("models:/digits@champion")
+    assert model.metadata.run_id == trained.outcome.run_id
+    assert len(model.predict(np.zeros((1, 64), np.uint8))) == 1
+    parent = next(iter(trained.store.search("attributes.run_name = 'train digits'", ["attributes.start_time DESC"])))
+    assert "registered model `digits`" in parent.description
