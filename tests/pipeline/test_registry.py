@@ -108,7 +108,7 @@ def test_a_name_that_the_registry_cannot_have_is_refused_before_any_work(name, s
     assert not (tmp_path / "mlflow.db").exists()
 
 
-@pytest.mark.parametrize("name", [None, "digits", "The digits, 8 x 8"[:10], "a-b_c.d 1"])
+@pytest.mark.parametrize("name", [None, "digits", "The digits", "a-b_c.d 1"])
 def test_other_names_are_accepted(name):
     check_name(name)
 
