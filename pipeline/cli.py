@@ -278,6 +278,7 @@ def predict(model_uri: str, images: Path, verbose: bool) -> None:
 @click.option("--epoch-step", type=int, default=10, show_default=True, help="Step of max_epoch in its range.")
 @click.option("--storage", type=_Optional(click.STRING), help="Optuna storage URL; default: OPTUNA_STORAGE or a file.")
 @_hyperparameters(activation="sigmoid")
+@_REGISTER
 @_CHECKPOINTS
 @_settings(many=True)
 def search(
