@@ -49,6 +49,8 @@ def read_images(path: Path, shape: tuple[int, int]) -> tuple[list[str], Images]:
         files = [path]
     else:
         images, _ = read_idx(path, 3)
+        if not len(images):
+            raise PipelineError(f"images is {str(path)!r}, an idx file that holds no images.")
         return [str(number) for number in range(len(images))], images
     return [file.name for file in files], np.stack([_read_png(file, shape) for file in files])
 
