@@ -75,7 +75,8 @@ def train_one(config: TrainingConfig, settings: Settings, parameters: Mapping[st
     store = Store.open()
     dataset = prepared(config.dataset, settings)
     check_batch_size(config, dataset)
-    with store.parent(f"train {config.dataset}", parameters) as parent:
+    told = {**parameters, "force": str(settings.force)}
+    with store.parent(f"train {config.dataset}", told) as parent:
         outcomes = run_networks(store, parent, [config], dataset, settings, title="train", alone=True)
         table = results_table(outcomes)
         parent.log_text(table, "results.md")
@@ -100,7 +101,8 @@ def train_all(
     dataset = prepared(configs[0].dataset, settings)
     for config in configs:
         check_batch_size(config, dataset)
-    with store.parent(f"{title} {dataset.name}", parameters, within=within) as parent:
+    told = {**parameters, "force": str(settings.force)}
+    with store.parent(f"{title} {dataset.name}", told, within=within) as parent:
         outcomes = run_networks(store, parent, configs, dataset, settings, title=title)
         table = results_table(outcomes)
         parent.log_text(table, "results.md")
@@ -170,11 +172,19 @@ def run_networks(
     tasks = []
     for config in configs:
         fingerprint = config.fingerprint(dataset.digest)
-        found = None if settings.force else reuse(store, config, fingerprint, parent.run_id)
-        if found:
+        task = Task(
+            config,
+            fingerprint,
+            store,
+            parent.run_id,
+            settings.data_dir,
+            settings.checkpoint_dir,
+            force=settings.force,
+        )
+        if found := reuse(task):
             outcomes[config] = found
         else:
-            tasks.append(Task(config, fingerprint, store, parent.run_id, settings.data_dir, settings.checkpoint_dir))
+            tasks.append(task)
     if tasks:
         tasks.sort(key=cost, reverse=True)
         costs = {task.config.name: cost(task) for task in tasks}

@@ -261,10 +261,7 @@ class _Study:
             config = self._configuration(trial)
             self.mine[config] = trial._trial_id  # noqa: SLF001 - Optuna has no public name for it
             fingerprint = config.fingerprint(self.dataset.digest)
-            if found := reuse(store, config, fingerprint, parent.run_id):
-                self._tell(found, store)
-                continue
-            yield Task(
+            task = Task(
                 config,
                 fingerprint,
                 store,
@@ -274,6 +271,10 @@ class _Study:
                 tags={"study": self.name, "trial": str(trial.number), "trial_state": "RUNNING"},
                 watch=TrialWatch(self.url, self.name, trial._trial_id, config.max_epoch, trial.number > 0),  # noqa: SLF001
             )
+            if found := reuse(task):
+                self._tell(found, store)
+                continue
+            yield task
 
     def _take(self) -> "optuna.trial.Trial | None":
         """The trial of a dead process, or one that waits; with this process's lease on it."""

@@ -356,9 +356,7 @@ class Store:
         return owned
 
     def _describe(self, run_id: str, parameters: Mapping[str, str], lineage: DataLineage) -> None:
-        from mlflow.entities import Param
-
-        self.call("log_batch", run_id, params=[Param(key, value) for key, value in parameters.items()])
+        self._log_parameters(run_id, parameters)
         OwnedRun(self, run_id, set()).log_dataset(lineage)
 
     @contextmanager
@@ -374,7 +372,8 @@ class Store:
         if run_id:
             self.call("update_run", run_id, name=name)
         else:
-            run_id = self._left_behind(job) or self._new_parent(name, parameters)
+            run_id = self._left_behind(job) or self._new_parent(name, job)
+            self._log_parameters(run_id, parameters)
         for key, value in {"job": job, "lease": new_lease(), **({_PARENT_TAG: within} if within else {})}.items():
             self.call("set_tag", run_id, key, value)
         owned = OwnedRun(self, run_id, set())
@@ -388,12 +387,14 @@ class Store:
             self.call("update_run", run_id, status="RUNNING")
         return run_id
 
-    def _new_parent(self, name: str, parameters: Mapping[str, str]) -> str:
+    def _new_parent(self, name: str, job: str) -> str:
+        tags = {"job": job, "lease": new_lease(), **_source_tags()}  # at once: killed after this, it can be found again
+        return str(self.call("create_run", self.experiment_id, run_name=name, tags=tags).info.run_id)
+
+    def _log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
         from mlflow.entities import Param
 
-        run_id = self.call("create_run", self.experiment_id, run_name=name, tags=_source_tags()).info.run_id
         self.call("log_batch", run_id, params=[Param(key, value) for key, value in parameters.items()])
-        return str(run_id)
 
     def _reap(self) -> None:
         """Mark as KILLED what dead processes left RUNNING."""
@@ -588,8 +589,8 @@ class OwnedRun:
         """End the run; `reason` says why it is not FINISHED."""
         if reason:
             self.tag("reason", reason[:5000])
-        self.store.call("delete_tag", self.run_id, "lease")
         self.store.call("set_terminated", self.run_id, status)
+        self.store.call("delete_tag", self.run_id, "lease")  # last: a run left RUNNING is known by its lease to be dead
 
     def _end(self, status: str, reason: str) -> None:
         try:

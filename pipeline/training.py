@@ -38,6 +38,8 @@ class Task:
     data_dir: Path
     checkpoint_dir: Path
     tags: dict[str, str] = field(default_factory=dict)
+    force: bool = False
+    """Whether a finished run is reused only if it is under the same parent: the command that goes on has trained it."""
     watch: Callable[[int, float], None] | None = None
     """Called with the epoch and the accuracy of every evaluation; it may raise `Stop`."""
 
@@ -86,14 +88,15 @@ class Stop(Interrupted):
 Report = Callable[[Event], None]
 
 
-def reuse(store: Store, config: TrainingConfig, fingerprint: str, parent_id: str | None) -> Outcome | None:
+def reuse(task: Task) -> Outcome | None:
     """The finished run of a network as an outcome, or None; a run whose parent came to nothing moves to this one."""
-    run = store.find_finished(fingerprint)
-    if run is None:
+    run = task.store.find_finished(task.fingerprint)
+    if run is None or (task.force and run.parent_id != task.parent_id):
         return None
-    if parent_id:
-        store.adopt(run, parent_id)
-    return Outcome(config, "FINISHED", run.run_id, dict(run.metrics), reused=True, decided=True)
+    if task.parent_id:
+        task.store.adopt(run, task.parent_id)
+    Checkpoints(task.checkpoint_dir / run.run_id).remove()  # its process may have been killed before it came to it
+    return Outcome(task.config, "FINISHED", run.run_id, dict(run.metrics), reused=True, decided=True)
 
 
 def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
@@ -110,6 +113,8 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
     from threadpoolctl import threadpool_limits
 
     try:
+        if found := reuse(task):
+            return found  # a worker finished it, and died before it could say so
         dataset = load(task.config.dataset, task.data_dir)
         check_batch_size(task.config, dataset)
         run = task.store.claim(

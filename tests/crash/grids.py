@@ -176,7 +176,7 @@ class Grid:
         run_id = run.info.run_id
         [model] = client.search_logged_models(["0"], f"source_run_id = '{run_id}'")
         assert model.status == "READY"
-        folder = download_artifacts(f"models:/{model.model_id}", tracking_uri=self.uri)
+        folder = download_artifacts(model.artifact_location, tracking_uri=self.uri)
         [archive] = Path(folder).rglob("*.npz")
         with np.load(archive, allow_pickle=False) as weights:
             arrays = {name: weights[name].tobytes() for name in weights.files}
