@@ -162,7 +162,7 @@ class _EitherStop(threading.Event):
         return _stop_all.is_set() or _stops[self._job].is_set()
 
 
-def _request_stop(job: str) -> None:
+async def _request_stop(job: str) -> None:  # a coroutine, as Dask waits for the answer to anything else
     _stops[job].set()
 
 
@@ -179,7 +179,7 @@ def _stopped(client: "Client", job: str, futures: dict["Future[Outcome]", Task])
     from distributed import wait
 
     waiting = [future for future in futures if not future.done()]
-    with suppress(OSError, TimeoutError):
+    with suppress(OSError, TimeoutError), client.as_current():
         client.run(_request_stop, job, wait=False)
         wait(waiting, timeout=_STOP_SECONDS)
     for future in waiting:
