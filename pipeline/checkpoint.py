@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class Checkpoints:
             ) from error
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint whose bytes are whole, or None."""
+        """The newest checkpoint whose bytes are whole, or None; damaged ones are removed."""
         for damaged, path in enumerate(self._newest_first()):
             try:
                 content = path.read_bytes()
@@ -92,6 +93,8 @@ class Checkpoints:
                     arrays = {name: archive[name] for name in archive.files}
                 notes = json.loads(arrays.pop(_NOTES).tobytes())
                 return Checkpoint(arrays, notes, damaged)
+            with suppress(OSError):
+                path.unlink()  # or it would pass for one of the last two, and push out the one to be used
         return None
 
     def remove(self) -> None:

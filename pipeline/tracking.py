@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 MODEL: Final = "model"
 """The name of every run's model: runs:/RUN/model."""
 LEASE_SECONDS: Final = 120.0
-OUTAGE_SECONDS: Final = 180.0
+OUTAGE_SECONDS: Final = float(os.environ.get("PIPELINE_OUTAGE_SECONDS", "180"))
+"""How long a store may be out before work on it stops."""
 RENEWAL_SECONDS: Final = 30.0
 _DYING_SECONDS: Final = 5.0
 _METRICS_A_BATCH: Final = 1000  # MLflow's limit
