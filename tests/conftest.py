@@ -1,8 +1,11 @@
 """What the tests share: a store and folders of their own, and the bundled digits prepared once."""
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,13 +17,33 @@ from pipeline.tracking import Store
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A store without runs: its tables take seconds to create, and no time to copy."""
+    database = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+        patch.chdir(database.parent)
+        Store.open()
+    return database
+
+
+def copy_store(empty, folder):
+    """Put the empty store into `folder`, its artifacts beside it."""
+    database = folder / "mlflow.db"
+    shutil.copy(empty, database)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE experiments SET artifact_location = ?", [str(folder / "mlruns" / "0")])
+    return f"sqlite:///{database}"
+
+
 @pytest.fixture(autouse=True)
-def isolated(tmp_path, monkeypatch):
-    """Work in an empty folder, with nothing in the environment that names another store."""
-    for name in list(os.environ):
-        if name.startswith(("MLFLOW_", "OPTUNA_")) or name in {"MNIST_DIR", "PIPELINE_VERBOSE"}:
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+def isolated(tmp_path, monkeypatch, empty_store):
+    """Work in a folder with an empty store, with nothing in the environment that names another one."""
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI",
+                 "OPTUNA_STORAGE", "MNIST_DIR", "PIPELINE_VERBOSE"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", copy_store(empty_store, tmp_path))
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.chdir(tmp_path)
 

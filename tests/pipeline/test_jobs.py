@@ -1,0 +1,201 @@
+"""Commands on the digits, read back as a user of MLflow would."""
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import datasets, jobs
+from pipeline.config import TrainingConfig
+from pipeline.errors import PipelineError, UsageError
+from pipeline.experiments import grid
+from pipeline.jobs import Settings
+from pipeline.tracking import Store
+from pipeline.training import Task, train
+from tests.conftest import copy_store
+
+QUICK = TrainingConfig(dataset="digits", learning_rate=0.1, init_std="he", max_epoch=3, test_epoch=2, disp_freq=5)
+BATCHES = -(-1437 // 100)
+FINAL = {"train_accuracy", "train_loss", "test_accuracy", "test_loss", "train_seconds"}
+PICTURES = {"training_curves.png", "confusion_matrix.png", "mistakes.png"}
+
+
+def weights(store, run_id):
+    """The weights in the run's model."""
+    [model] = store.models(run_id)
+    [archive] = Path(model.artifact_location.removeprefix("file://")).rglob("*.npz")
+    with np.load(archive, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def same_bits(first, second):
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory, data_dir, empty_store):
+    """A grid of four networks with two workers: its store, settings, configurations and outcomes."""
+    folder = tmp_path_factory.mktemp("four")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", copy_store(empty_store, folder))
+        patch.chdir(folder)
+        settings = Settings(data_dir=data_dir, checkpoint_dir=folder / "checkpoints", workers=2, quiet=True)
+        configs = grid(
+            QUICK, hidden_layers=[1, 2], activations=["relu", "gelu"], losses=["softmax_cross_entropy"], seeds=[0]
+        )
+        outcomes = jobs.train_all("grid", configs, settings, {"dataset": "digits"})
+        yield Store.open(), settings, configs, outcomes
+
+
+@pytest.fixture
+def within_four(four, monkeypatch):
+    store, *_ = four
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    monkeypatch.chdir(Path(store.uri.removeprefix("sqlite:///")).parent)
+    return four
+
+
+def parent_of(store):
+    return next(run for run in store.search("tags.job LIKE '%'") if run.name == "grid digits")
+
+
+def test_grid_leaves_one_parent_with_a_child_for_each_network(within_four):
+    store, _, configs, outcomes = within_four
+    children = list(store.search(f"tags.mlflow.parentRunId = '{parent_of(store).run_id}'"))
+    assert sorted(run.name for run in children) == sorted(config.name for config in configs)
+    assert {run.status for run in [*children, parent_of(store)]} == {"FINISHED"}
+    assert {outcome.run_id for outcome in outcomes} == {run.run_id for run in children}
+    assert not any("lease" in run.tags for run in children)
+
+
+def test_child_has_every_hyperparameter_and_the_data(within_four):
+    store, settings, _, outcomes = within_four
+    dataset = datasets.load("digits", settings.data_dir)
+    for outcome in outcomes:
+        run = store.get(outcome.run_id)
+        assert TrainingConfig.from_parameters(run.parameters) == outcome.config
+        assert run.parameters["dataset_digest"] == dataset.digest
+        assert run.tags["fingerprint"] == outcome.config.fingerprint(dataset.digest)
+        [given] = store.client.get_run(run.run_id).inputs.dataset_inputs
+        assert (given.dataset.name, given.dataset.digest) == ("digits", dataset.digest)
+
+
+def test_curves_have_the_points_that_were_asked_for(within_four):
+    store, _, _, outcomes = within_four
+    for outcome in outcomes:
+        for kind in ("loss", "accuracy"):
+            train_steps = [point.step for point in store.history(outcome.run_id, f"train/{kind}")]
+            assert train_steps == list(range(5, 3 * BATCHES + 1, 5))
+            test_steps = [point.step for point in store.history(outcome.run_id, f"test/{kind}")]
+            assert test_steps == [2 * BATCHES, 3 * BATCHES]
+        assert store.get(outcome.run_id).metrics.keys() >= FINAL
+        last = store.history(outcome.run_id, "test/accuracy")[-1].value
+        assert store.get(outcome.run_id).metrics["test_accuracy"] == last
+
+
+def test_runs_have_pictures_and_the_parent_its_table(within_four):
+    store, _, configs, outcomes = within_four
+    for outcome in outcomes:
+        assert {file.path for file in store.client.list_artifacts(outcome.run_id)} >= PICTURES
+    parent = parent_of(store)
+    files = {file.path for file in store.client.list_artifacts(parent.run_id)}
+    assert files == {"results.md", "curves.png", "accuracy_map.png"}
+    assert all(config.name in parent.description for config in configs)
+
+
+def test_finished_networks_are_reused_and_stay_under_their_parent(within_four):
+    store, settings, configs, outcomes = within_four
+    again = jobs.train_all("grid", configs, settings, {"dataset": "digits", "seeds": "0"})
+    assert [outcome.run_id for outcome in again] == [outcome.run_id for outcome in outcomes]
+    assert all(outcome.reused for outcome in again)
+    assert {store.get(outcome.run_id).parent_id for outcome in again} == {parent_of(store).run_id}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_weights_are_the_same_bits_in_any_grid_and_alone(four, workers, tmp_path, data_dir):
+    finished, _, configs, outcomes = four
+    settings = Settings(data_dir=data_dir, checkpoint_dir=tmp_path / "checkpoints", workers=workers, quiet=True)
+    if workers == 1:
+        others = jobs.train_all("grid", configs[:2], settings, {})
+    else:
+        others = [jobs.train_one(config, settings, {}) for config in configs[:2]]
+    store = Store.open()
+    for first, second in zip(outcomes, others, strict=False):
+        assert same_bits(weights(finished, first.run_id), weights(store, second.run_id))
+        assert {**first.metrics, "train_seconds": 0} == {**second.metrics, "train_seconds": 0}
+
+
+def test_force_trains_again(settings):
+    first = jobs.train_one(QUICK, settings, {})
+    assert jobs.train_one(QUICK, settings, {}).run_id == first.run_id
+    assert jobs.train_one(QUICK, replace(settings, force=True), {}).run_id != first.run_id
+
+
+def test_validation_holds_out_the_last_sixth(settings, store):
+    outcome = jobs.train_one(replace(QUICK, validation=True), settings, {})
+    assert outcome.metrics.keys() == {name.replace("test", "validation") for name in FINAL}
+    kept = 1437 - 1437 // 6
+    steps = [point.step for point in store.history(outcome.run_id, "validation/accuracy")]
+    assert steps[-1] == 3 * -(-kept // 100)
+
+
+def test_diverged_network_fails_with_its_reason_and_takes_none_down(settings, store):
+    configs = [QUICK, replace(QUICK, learning_rate=1e30)]
+    with pytest.raises(PipelineError, match=r"1 of 2 networks are not finished.*epoch 1"):
+        jobs.train_all("grid", configs, settings, {})
+    runs = {run.name: run for run in store.search("tags.fingerprint LIKE '%'")}
+    assert runs[QUICK.name].status == "FINISHED"
+    failed = runs[configs[1].name]
+    assert failed.status == "FAILED"
+    assert "epoch 1" in failed.tags["reason"]
+    assert parent_of(store).status == "FAILED"
+
+
+def test_batch_size_beyond_the_data_is_refused_before_any_run(settings, store):
+    with pytest.raises(UsageError, match="batch_size is 5000; it has to be at most 1437"):
+        jobs.train_all("grid", [replace(QUICK, batch_size=5000)], settings, {})
+    assert not list(store.search(""))
+
+
+def test_network_that_another_process_trains_is_left_alone(settings, store, tmp_path):
+    dataset = datasets.load("digits", settings.data_dir)
+    other = json.dumps({"host": "elsewhere", "pid": 1, "started": 0.0, "expires": 4e9})
+    fingerprint = QUICK.fingerprint(dataset.digest)
+    tags = {"fingerprint": fingerprint, "lease": other}
+    run = store.client.create_run(store.experiment_id, tags=tags, run_name=QUICK.name)
+    later = json.dumps({**json.loads(other), "expires": 5e9})
+    renewed = threading.Timer(0.7, store.client.set_tag, [run.info.run_id, "lease", later])
+    renewed.start()
+    task = Task(QUICK, fingerprint, store, None, settings.data_dir, tmp_path / "checkpoints")
+    outcome = train(task, report=lambda _event: None, stop=threading.Event())
+    assert outcome.status == "RUNNING"
+    assert "process 1 on elsewhere" in outcome.reason
+    assert store.get(run.info.run_id).status == "RUNNING"
+
+
+def test_parent_that_a_launcher_made_is_used(settings, store, monkeypatch):
+    run = store.client.create_run(store.experiment_id, run_name="whimsical-newt-1")
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+    outcome = jobs.train_one(QUICK, settings, {"dataset": "digits"})
+    assert store.get(outcome.run_id).parent_id == run.info.run_id
+    assert store.get(run.info.run_id).name == "train digits"
+
+
+def test_prepare_shows_what_the_data_are(settings, store):
+    dataset = jobs.prepare("digits", settings, {"dataset": "digits"})
+    [run] = store.search("")
+    assert (run.name, run.status) == ("prepare digits", "FINISHED")
+    assert dataset.digest in run.description
+    assert {file.path for file in store.client.list_artifacts(run.run_id)} == {"class_counts.md", "samples.png"}
+    [given] = store.client.get_run(run.run_id).inputs.dataset_inputs
+    assert given.dataset.digest == dataset.digest
+
+
+def test_short_run_on_mnist(mnist, tmp_path):
+    settings = Settings(data_dir=tmp_path / "data", source=mnist, quiet=True)
+    config = TrainingConfig(loss="hinge", learning_rate=0.03, init_std="he", max_epoch=1)
+    outcome = jobs.train_one(config, settings, {})
+    assert outcome.metrics["test_accuracy"] > 0.9
