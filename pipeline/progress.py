@@ -33,11 +33,15 @@ def progress(title: str, costs: Mapping[str, int], *, quiet: bool) -> Iterator[R
 
 
 def _bars(console: "Console") -> "Progress":
+    """Columns that fit: a narrow terminal has no room for bars, and a name gives way before a figure does."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
+    wide = console.width >= _WIDE
+    name = Column(no_wrap=True, max_width=max(console.width - (_FIGURES_WIDTH + 24 * wide), 8))
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
+        TextColumn("{task.description}", table_column=name),
+        *([BarColumn(bar_width=16)] if wide else []),
         *(TextColumn(f"{{task.fields[{field}]}}", justify="right") for field in _FIGURES),
         TimeRemainingColumn(compact=True),
         console=console,
@@ -45,6 +49,8 @@ def _bars(console: "Console") -> "Progress":
 
 
 _FIGURES: Final = ("reached", "accuracy", "loss", "speed")
+_FIGURES_WIDTH: Final = 48
+_WIDE: Final = 105
 _EMPTY: Final[dict[str, Any]] = dict.fromkeys(_FIGURES, "")
 
 
@@ -59,6 +65,7 @@ class _Terminal:
         self._begun: dict[str, float] = {}
         self._reached: dict[str, float] = {}
         self._ended = 0
+        self._epoch = "epoch " if bars.console.width >= _WIDE else ""
         self._whole = bars.add_task(f"{title}{self._shared}", total=sum(costs.values()), **_EMPTY)
         self._show_whole()
 
@@ -82,7 +89,7 @@ class _Terminal:
             name = event.name.removesuffix(self._shared)
             line = self._bars.add_task(name, total=event.max_epoch, completed=event.epoch, **_EMPTY)
             self._lines[event.name] = line
-        figures: dict[str, Any] = {"reached": f"epoch {event.epoch}/{event.max_epoch}"}
+        figures: dict[str, Any] = {"reached": f"{self._epoch}{event.epoch}/{event.max_epoch}"}
         if event.accuracy is not None and event.loss is not None:
             figures |= {"accuracy": f"{event.accuracy:.2%}", "loss": f"loss {event.loss:.4f}"}
         if event.epoch and event.seconds:

@@ -1,0 +1,228 @@
+"""What a person sees of trainings that run, on a pseudo-terminal and in a file."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+import threading
+
+import pytest
+
+from pipeline.progress import progress
+from pipeline.training import Event
+from tests.conftest import REPOSITORY
+
+NAMES = ["relu-hinge-2h max_epoch=20", "sigmoid-softmax_cross_entropy-1h max_epoch=20"]
+COSTS = dict(zip(NAMES, (300, 100), strict=True))
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """The far end of a pseudo-terminal: keeps what was written there, and sends what is typed."""
+
+    def __init__(self, columns):
+        self.far, self.near = pty.openpty()
+        termios.tcsetwinsize(self.near, (40, columns))
+        self._written = b""
+        self._more = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        while True:
+            try:
+                new = os.read(self.far, 4096)
+            except OSError:  # the near end is closed
+                return
+            with self._more:
+                self._written += new
+                self._more.notify_all()
+
+    def wait(self, shows, seconds=120):
+        with self._more:
+            assert self._more.wait_for(lambda: shows(self.text), seconds), self.text[-3000:]
+
+    def type(self, keys):
+        os.write(self.far, keys)
+
+    def close(self):
+        os.close(self.near)
+        self._reader.join()
+        os.close(self.far)
+
+    @property
+    def text(self):
+        return self._written.decode(errors="replace")
+
+    @property
+    def frame(self):
+        """The lines of the display as it was drawn last."""
+        return ESCAPE.sub("", re.split(r"\x1b\[\d*A\x1b\[2K(?!\x1b\[\d*A)", self.text)[-1]).split("\r\n")
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """What stands on a terminal when `events` have been told and the display is left."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    # rich asks the size of descriptors 0 to 2, which are not the pseudo-terminal here: COLUMNS tells it.
+    def show(*events, columns=130, quiet=False):
+        device = Terminal(columns)
+        with os.fdopen(os.dup(device.near), "w") as stderr, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stderr)
+            patch.setenv("COLUMNS", str(columns))
+            with progress("grid", COSTS, quiet=quiet) as report:
+                for event in events:
+                    report(event)
+        device.close()
+        return device
+
+    return show
+
+
+def event(number, epoch, kind="evaluated", **more):
+    return Event(kind, NAMES[number], 20, epoch, **more)
+
+
+def test_a_terminal_has_a_line_for_each_network(terminal):
+    shown = terminal(
+        event(0, 0, "started"),
+        event(1, 0, "started"),
+        event(0, 5, accuracy=0.9123, loss=0.25, seconds=4.0),
+        event(1, 10, accuracy=0.8, loss=1.5, seconds=5.0),
+        event(1, 11, "epoch", seconds=5.5),
+    ).frame
+    whole, first, second = (line.rstrip() for line in shown if line.strip())
+    assert re.match(r"grid max_epoch=20 .* 0/2 done +(--:--|\d+:\d\d)", whole)
+    assert re.match(r"relu-hinge-2h .* epoch 5/20 +91.23% +loss 0.2500 +0.80 s/epoch +(--:--|\d+:\d\d)$", first)
+    assert re.match(
+        r"sigmoid-softmax_cross_entropy-1h .* epoch 11/20 +80.00% +loss 1.5000 +0.50 s/epoch +(--:--|\d+:\d\d)$", second
+    )
+
+
+def test_what_has_ended_stays_above_the_display(terminal):
+    shown = terminal(
+        event(0, 5, accuracy=0.9, loss=0.25, seconds=4.0),
+        event(0, 20, "ended", text="finished, accuracy 93.00%, 16.0 s of training"),
+        event(1, 1, "epoch", seconds=0.1),
+    )
+    assert f"{NAMES[0]}: finished, accuracy 93.00%, 16.0 s of training" in ESCAPE.sub("", shown.text)
+    assert any("1/2 done" in line for line in shown.frame)
+    assert not any(line.startswith("relu") for line in shown.frame)
+
+
+def test_a_notice_is_printed_once(terminal):
+    shown = terminal(event(0, 5, "notice", text="its worker process died"))
+    assert ESCAPE.sub("", shown.text).count("its worker process died") == 1
+
+
+def test_what_ends_without_having_begun_is_counted(terminal):
+    shown = terminal(event(0, 20, "ended", text="failed: no data"), event(1, 20, "ended", text="failed: no data"))
+    assert any("2/2 done" in line for line in shown.frame)
+
+
+def test_a_narrow_terminal_has_the_same_figures(terminal):
+    shown = terminal(
+        event(0, 5, accuracy=0.9123, loss=0.25, seconds=4.0),
+        event(1, 10, accuracy=0.8, loss=1.5, seconds=5.0),
+        columns=80,
+    ).frame
+    whole, first, second = (line.rstrip() for line in shown if line.strip())
+    assert re.match(r"grid max_epoch=20 +0/2 done +(--:--|\d+:\d\d)$", whole)
+    assert re.match(r"relu-hinge-2h +5/20 +91.23% +loss 0.2500 +0.80 s/epoch +(--:--|\d+:\d\d)$", first)
+    assert re.match(
+        r"sigmoid-softmax_cross_entropy-1h +10/20 +80.00% +loss 1.5000 +0.50 s/epoch +(--:--|\d+:\d\d)$", second
+    )
+
+
+def test_a_very_narrow_terminal_keeps_one_line_a_network(terminal):
+    shown = terminal(event(0, 5, accuracy=0.9123, loss=0.25, seconds=4.0), columns=40).frame
+    lines = [line for line in shown if line.strip()]
+    assert len(lines) == 2
+    assert all(len(line) <= 40 for line in lines)
+
+
+def test_quiet_is_silent_on_a_terminal(terminal):
+    assert terminal(event(0, 5), event(0, 20, "ended"), quiet=True).text == ""
+
+
+def test_a_file_has_a_plain_line_for_each_milestone(capsys):
+    with progress("grid", COSTS, quiet=False) as report:
+        report(event(0, 0, "started"))
+        report(event(1, 7, "started", text="goes on after epoch 7"))
+        report(event(0, 5, accuracy=0.9, loss=0.25, seconds=4.0))
+        report(event(0, 5, "notice", text="its worker process died"))
+        report(event(0, 20, "ended", text="finished"))
+        report(event(1, 20, "ended", text="finished"))
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.splitlines() == [
+        f"{NAMES[0]}: begins",
+        f"{NAMES[1]}: goes on after epoch 7",
+        f"{NAMES[0]}: its worker process died",
+        f"{NAMES[0]}: finished (1 of 2)",
+        f"{NAMES[1]}: finished (2 of 2)",
+    ]
+
+
+GRID = ("grid", "--dataset", "digits", "--hidden-layers", "1", "--losses", "hinge", "--activations", "relu,gelu")
+
+
+def test_a_grid_into_files_says_each_milestone_and_its_results_apart(pipeline):
+    done = pipeline(*GRID, "--max-epoch", "2")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+    assert (
+        re.sub(r"[\d.]+(%| s)", "-", done.stderr)
+        .splitlines()[-1]
+        .endswith("-1h max_epoch=2: finished, accuracy -, - of training (2 of 2)")
+    )
+    assert len(done.stderr.splitlines()) == 4
+    assert [line.split()[1] for line in done.stdout.splitlines()[2:]] == ["relu-hinge-1h", "gelu-hinge-1h"]
+
+
+def test_quiet_says_the_results_and_nothing_else(pipeline):
+    done = pipeline("train", "--dataset", "digits", "--max-epoch", "2", "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_a_grid_on_a_terminal_shows_its_way_and_can_be_stopped(data_dir):
+    """The real command in a session of its own, whose terminal it is: what is typed there, Ctrl-C, goes to it."""
+    terminal = Terminal(130)
+    begin = (
+        "import fcntl, os, sys, termios\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'pipeline', *sys.argv[1:]])\n"
+    )
+    options = ("--max-epoch", "1000000", "--workers", "2", "--data-dir", str(data_dir))
+    process = subprocess.Popen(
+        [sys.executable, "-c", begin, *GRID, *options],
+        stdin=terminal.near,
+        stdout=terminal.near,
+        stderr=terminal.near,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "TERM": "xterm-256color"},
+        start_new_session=True,
+    )
+    figures = r" .* epoch \d+/1000000 +[\d.]+% +loss [\d.]+ +[\d.]+ s/epoch +[\d:]+"
+    try:
+        for network in ("relu-hinge-1h", "gelu-hinge-1h"):
+            terminal.wait(lambda text, network=network: re.search(network + figures, ESCAPE.sub("", text)))
+        terminal.wait(lambda text: re.search(r"grid max_epoch=1000000 .* 0/2 done +[\d:]+", ESCAPE.sub("", text)))
+        terminal.type(b"\x03")
+        assert process.wait(120) == 130, terminal.text[-3000:]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        terminal.close()
+    last = ESCAPE.sub("", terminal.text).splitlines()[-1]
+    assert last == (
+        "Error: Stopped by SIGINT: 0 of 2 networks are finished, and what the others reached is kept. "
+        "Run the same command again to go on."
+    )
