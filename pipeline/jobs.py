@@ -224,8 +224,8 @@ def _told_how_to_go_on(outcomes: Mapping[TrainingConfig, Outcome], asked: int) -
     except Interrupted as error:
         count = sum(outcome.status == "FINISHED" for outcome in outcomes.values())
         raise Interrupted(
-            f"{str(error)[:1].upper()}{str(error)[1:]}: {count} of {asked} networks are finished, and what the others reached is "
-            "kept. Run the same command again to go on."
+            f"{str(error)[:1].upper()}{str(error)[1:]}: {count} of {asked} networks are finished, and what the "
+            "others reached is kept. Run the same command again to go on."
         ) from error
 
 
