@@ -22,6 +22,7 @@ class Entry(NamedTuple):
         place: module and class.
         nine: whether it has all nine networks.
         wide: whether more than one thread may help it.
+        together: whether it trains several networks in one go.
     """
 
     label: str
@@ -29,6 +30,7 @@ class Entry(NamedTuple):
     place: str
     nine: bool = True
     wide: bool = False
+    together: bool = False
 
 
 OURS: Final = "numpy"
@@ -38,7 +40,7 @@ CONTENDERS: Final[dict[str, Entry]] = {
     "torch-loader": Entry("PyTorch, eager, DataLoader", "torch", "with_torch:Loader", nine=False),
     "torch-compile": Entry("PyTorch, torch.compile", "torch", "with_torch:Compiled", wide=True),
     "jax": Entry("JAX, jitted scan", "jax", "with_jax:Scan", wide=True),
-    "jax-vectorised": Entry("JAX, nine networks vectorised", "jax", "with_jax:Vectorised", wide=True),
+    "jax-vectorised": Entry("JAX, nine networks vectorised", "jax", "with_jax:Vectorised", wide=True, together=True),
     "sklearn": Entry("scikit-learn, MLPClassifier", "sklearn", "with_sklearn:Sklearn", nine=False),
 }
 """All contenders by the name that chooses them."""
@@ -74,6 +76,11 @@ def begin(name: str, dataset: str, data_dir: Path, threads: int, kinds: "Sequenc
     module, _, kind = CONTENDERS[name].place.partition(":")
     _contender = getattr(import_module(f"benchmarks.{module}"), kind)(Data.open(dataset, data_dir), threads)
     threadpool_limits(threads)
+    _contender.warm_up(kinds)
+
+
+def warm_up(kinds: "Sequence[Kind]") -> None:
+    """Compile what these networks need as well."""
     _contender.warm_up(kinds)
 
 

@@ -1,6 +1,6 @@
 """The job that every contender does: the published one-layer networks on MNIST, from the same weights."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
@@ -120,13 +120,7 @@ def shares(kinds: Sequence[Kind], parts: int) -> list[list[Kind]]:
 
 
 class Contender:
-    """A library that trains networks on this data in this process; made once, it trains many times.
-
-    Attributes:
-        together: whether it trains several networks in one go.
-    """
-
-    together = False
+    """A library that trains networks on this data in this process; made once, it trains many times."""
 
     def __init__(self, data: Data, threads: int) -> None:
         """Bring the data into the form that is fastest to train on.
@@ -138,8 +132,9 @@ class Contender:
         self.data = data
         self.threads = threads
 
-    def warm_up(self, kinds: Iterable[Kind]) -> None:
-        """Compile what has to be compiled."""
+    def warm_up(self, kinds: Sequence[Kind]) -> None:
+        """Bring everything into its steady state: compile what has to be compiled, touch all memory."""
+        self.train(kinds[:1], 1)
 
     def train(self, kinds: Sequence[Kind], epochs: int) -> list[Weights]:
         """Train networks from the common weights; this is what is timed."""

@@ -1,6 +1,6 @@
 """JAX: an epoch is one compiled scan over its mini-batches, of one network or of many at once."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -65,9 +65,9 @@ class Scan(Contender):
         self.images = jnp.asarray(data.inputs())
         self.targets = jnp.eye(data.sizes[2], dtype=jnp.float32)[data.labels]
 
-    def warm_up(self, kinds: Iterable[Kind]) -> None:
+    def warm_up(self, kinds: Sequence[Kind]) -> None:
         """Compile each network's epoch."""
-        self.train(list(kinds), 1)
+        self.train(kinds, 1)
 
     def train(self, kinds: Sequence[Kind], epochs: int) -> list[Weights]:
         """Train one network after the other."""
@@ -91,8 +91,6 @@ class Scan(Contender):
 
 class Vectorised(Scan):
     """All networks at once."""
-
-    together = True
 
     def train(self, kinds: Sequence[Kind], epochs: int) -> list[Weights]:
         """Train all networks together."""

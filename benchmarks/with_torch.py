@@ -1,9 +1,10 @@
 """PyTorch: eager with the data in memory, with a DataLoader, and compiled."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo import config as dynamo
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from benchmarks.job import BATCH, LEARNING_RATE, MARGIN, SEED, Contender, Data, Kind, Weights, layers_of
@@ -121,20 +122,17 @@ class Compiled(Eager):
     """The same as eager, with network, loss and their gradients compiled."""
 
     def __init__(self, data: Data, threads: int) -> None:
-        """Nothing is compiled yet."""
+        """Nothing is compiled yet; by default only eight networks may be, and the ninth would run eager."""
         super().__init__(data, threads)
+        dynamo.recompile_limit = 64
         self._compiled: dict[Kind, Callable[[Tensor, Tensor], Tensor]] = {}
 
-    def warm_up(self, kinds: Iterable[Kind]) -> None:
-        """Compile each network by training it over a few mini-batches."""
-        for kind in kinds:
-            network = self.scored(kind)
-            for _, (inputs, labels) in zip(range(3), self.batches(0), strict=False):
-                network(inputs, labels).backward()
+    def warm_up(self, kinds: Sequence[Kind]) -> None:
+        """Compile each network."""
+        self.train(kinds, 1)
 
     def scored(self, kind: Kind) -> Callable[[Tensor, Tensor], Tensor]:
         """The network with its loss, compiled once."""
         if kind not in self._compiled:
-            torch.compiler.reset()
             self._compiled[kind] = torch.compile(_Scored(kind, self.data.sizes), dynamic=False)
         return self._compiled[kind]
