@@ -20,4 +20,4 @@ def uninterrupted(tmp_path_factory, data_dir):
     """What the grid comes to where nothing happens to it."""
     with grid_in(tmp_path_factory.mktemp("uninterrupted"), data_dir) as grid:
         grid.finish()
-        return grid.networks()
+        return grid.results()

@@ -18,11 +18,11 @@ from mlflow.artifacts import download_artifacts, list_artifacts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 150.0  # seconds after which what is waited for is taken to hang; a loaded machine is slow
-FOUR_NETWORKS = (
-    *("--activations", "relu,sigmoid", "--losses", "softmax_cross_entropy,hinge", "--hidden-layers", "1"),
-    *("--init-std", "he", "--learning-rate", "0.02", "--momentum", "0.9", "--batch-size", "50"),
+THREE_NETWORKS = ("--activations", "relu,sigmoid,gelu", "--losses", "hinge", "--hidden-layers", "1", "--workers", "2")
+TRAINING = (  # momentum, so that the optimiser has a state to lose; an epoch ends inside a window of the curve
+    *("--dataset", "digits", "--init-std", "he", "--learning-rate", "0.02", "--momentum", "0.9", "--batch-size", "50"),
     *("--max-epoch", "60", "--test-epoch", "2", "--disp-freq", "10"),
-)  # momentum, so that the optimiser has a state to lose; an epoch ends within a window of the curve
+)
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
@@ -40,11 +40,12 @@ class Command:
 
     def __init__(self, folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
         self._output = folder / f"output-{time.monotonic_ns()}.txt"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline", *arguments],
                 cwd=folder,
-                env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
+                env=kept | {"PYTHONPATH": str(REPOSITORY)} | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -106,7 +107,7 @@ def _is_worker(process: psutil.Process) -> bool:
 
 
 @dataclass(frozen=True)
-class Network:
+class Result:
     """All of a run that an interruption may not change."""
 
     weights: Mapping[str, bytes]
@@ -118,13 +119,15 @@ class Network:
 
 @dataclass
 class Grid:
-    """The folder in which a grid is started and started again, with the same command."""
+    """The folder in which a command, a grid as a rule, is started and started again."""
 
     folder: Path
     data_dir: Path
-    arguments: tuple[str, ...] = FOUR_NETWORKS
-    environment: dict[str, str] = field(default_factory=dict)
+    command: str = "grid"
+    networks: tuple[str, ...] = THREE_NETWORKS
+    training: tuple[str, ...] = TRAINING
     uri: str = ""
+    experiment: str = "Default"
     commands: list[Command] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -132,10 +135,9 @@ class Grid:
         self.uri = self.uri or f"sqlite:///{self.folder / 'mlflow.db'}"
 
     def start(self, **environment: str) -> Command:
-        where = ("--data-dir", str(self.data_dir), "--checkpoint-dir", str(self.checkpoints), "--workers", "2")
-        arguments = ("grid", "--dataset", "digits", *self.arguments, *where)
-        told = {"MLFLOW_TRACKING_URI": self.uri, **self.environment, **environment}
-        command = Command(self.folder, arguments, told)
+        where = ("--data-dir", str(self.data_dir), "--checkpoint-dir", str(self.checkpoints))
+        told = {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_EXPERIMENT_NAME": self.experiment, **environment}
+        command = Command(self.folder, (self.command, *self.networks, *self.training, *where), told)
         self.commands.append(command)
         return command
 
@@ -148,17 +150,28 @@ class Grid:
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 
+    def wait_for_checkpoints(self, command: Command) -> None:
+        """Wait until every training that can be under way has something to go on from."""
+        until(lambda: command.ended or len(self.checkpointed()) >= max(1, len(command.workers())), "checkpoints")
+        assert not command.ended, command.output
+
+    def checkpointed(self) -> list[Path]:
+        """The folders of the runs that have checkpoints."""
+        return [folder for folder in self.checkpoints.glob("*") if list(folder.glob("*.npz"))]
+
+    @property
+    def experiment_id(self) -> str:
+        return str(MlflowClient(self.uri).get_experiment_by_name(self.experiment).experiment_id)
+
     def runs(self) -> list[Any]:
-        return list(MlflowClient(self.uri).search_runs(["0"], max_results=1000))
+        return list(MlflowClient(self.uri).search_runs([self.experiment_id], max_results=1000))
 
-    def statuses(self) -> dict[str, str]:
-        """How each run of a network stands; there is one for each."""
-        children = [run for run in self.runs() if "mlflow.parentRunId" in run.data.tags]
-        statuses = {run.info.run_name: run.info.status for run in children}
-        assert len(statuses) == len(children), "a network has two runs"
-        return statuses
+    @property
+    def finished(self) -> bool:
+        parents = [run for run in self.runs() if "mlflow.parentRunId" not in run.data.tags]
+        return [run.info.status for run in parents] == ["FINISHED"]
 
-    def networks(self) -> dict[str, Network]:
+    def results(self) -> dict[str, Result]:
         """What is in the store, every run of which has to be finished and every checkpoint gone."""
         runs = self.runs()
         assert {run.info.status for run in runs} == {"FINISHED"}
@@ -167,14 +180,14 @@ class Grid:
         assert len(parents) == 1, f"{len(parents)} runs stand for one command"
         children = [run for run in runs if run is not parents[0]]
         assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
-        found = {run.info.run_name: self._network(run) for run in children}
+        found = {run.info.run_name: self._result(run) for run in children}
         assert len(found) == len(children), "a network has two runs"
         return found
 
-    def _network(self, run: Any) -> Network:
+    def _result(self, run: Any) -> Result:
         client = MlflowClient(self.uri)
         run_id = run.info.run_id
-        [model] = client.search_logged_models(["0"], f"source_run_id = '{run_id}'")
+        [model] = client.search_logged_models([self.experiment_id], f"source_run_id = '{run_id}'")
         assert model.status == "READY"
         folder = download_artifacts(model.artifact_location, tracking_uri=self.uri)
         [archive] = Path(folder).rglob("*.npz")
@@ -184,7 +197,7 @@ class Grid:
         for key in run.data.metrics:
             points = client.get_metric_history(run_id, key)
             history[key] = sorted((point.step, 0.0 if key == "train_seconds" else point.value) for point in points)
-        return Network(
+        return Result(
             weights=arrays,
             history=history,
             metrics={key: value for key, value in run.data.metrics.items() if key != "train_seconds"},

@@ -32,7 +32,7 @@ def test_a_stopped_grid_says_how_to_go_on_and_does(grid, uninterrupted, stop):
     assert time.monotonic() - sent < STOPPED_WITHIN
 
     assert command.end() == 130, command.output
-    assert "of 4 networks are finished" in command.last_line
+    assert "of 3 networks are finished" in command.last_line
     assert command.last_line.endswith("Run the same command again to go on.")
     assert "Traceback" not in command.output
     statuses = [run.info.status for run in grid.runs()]
@@ -41,4 +41,4 @@ def test_a_stopped_grid_says_how_to_go_on_and_does(grid, uninterrupted, stop):
 
     command = grid.finish()
     assert "goes on after epoch" in command.output
-    assert grid.networks() == uninterrupted
+    assert grid.results() == uninterrupted
