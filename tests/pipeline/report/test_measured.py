@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import pytest
+
+from pipeline.config import TrainingConfig
+from pipeline.report.measured import Runs
+from tests.pipeline.report.conftest import BASE, DIGEST
+
+ONE = replace(BASE, activation="gelu")
+
+
+def ids(runs, config=ONE):
+    return [run.run_id for run in runs.of(config)]
+
+
+def test_run_is_found_by_its_configuration(store, make):
+    run_id = make.run(ONE, test_accuracy=0.97)
+    make.run(replace(ONE, activation="relu"))
+    runs = Runs(store, BASE)
+    [found] = runs.of(ONE)
+    assert (found.run_id, found.figures["test_accuracy"]) == (run_id, 0.97)
+    assert runs.digest == DIGEST
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"weight_decay": 0.1},
+        {"momentum": 0.9},
+        {"batch_size": 50},
+        {"init_std": "he"},
+        {"hinge_margin": 1.0},
+        {"learning_rate": 0.1},
+        {"max_epoch": 10},
+        {"dataset": "digits"},
+    ],
+)
+def test_runs_with_other_hyperparameters_or_data_are_left_out(store, make, other):
+    run_id = make.run(ONE)
+    make.run(replace(ONE, **other), digest="1" * 32 if "dataset" in other else DIGEST)
+    assert ids(Runs(store, BASE)) == [run_id]
+
+
+@pytest.mark.parametrize("status", ["FAILED", "KILLED", "RUNNING"])
+def test_runs_that_are_not_finished_are_left_out(store, make, status):
+    make.run(replace(ONE, activation="relu"))
+    make.run(ONE, status=status)
+    assert ids(Runs(store, BASE)) == []
+
+
+def test_deleted_pruned_broken_and_foreign_runs_are_left_out(store, make):
+    kept = make.run(ONE)
+    store.client.delete_run(make.run(ONE))
+    make.run(replace(ONE, validation=True))
+    make.run(ONE, lacking=["test_loss"])
+    foreign = store.client.create_run(store.experiment_id)
+    store.client.log_param(foreign.info.run_id, "learning_rate", "0.003")
+    store.client.set_terminated(foreign.info.run_id)
+    assert ids(Runs(store, BASE)) == [kept]
+
+
+def test_of_runs_on_other_data_of_the_same_name_the_last_data_count(store, make):
+    make.run(ONE, digest="1" * 32)
+    run_id = make.run(ONE)
+    runs = Runs(store, BASE)
+    assert ids(runs) == [run_id]
+    assert runs.other_data
+
+
+def test_last_run_of_a_seed_counts_and_seeds_are_in_order(store, make):
+    make.run(ONE)
+    expected = {seed: make.run(replace(ONE, seed=seed)) for seed in (2, 0, 1)}
+    runs = Runs(store, BASE)
+    assert ids(runs) == [expected[0], expected[1], expected[2]]
+    assert not runs.other_data
+
+
+def test_how_often_a_curve_was_sampled_makes_no_other_network(store, make):
+    run_id = make.run(replace(ONE, disp_freq=7, test_epoch=100))
+    assert ids(Runs(store, TrainingConfig())) == [run_id]
+
+
+def test_curve_is_by_epoch(store, make):
+    make.run(ONE, curve=[(50, 0.5), (200, 0.9)])
+    runs = Runs(store, BASE)
+    assert runs.curve(runs.of(ONE)[0], "test/accuracy") == [(50.0, 0.5), (200.0, 0.9)]
+
+
+def test_empty_store_has_nothing(store):
+    runs = Runs(store, BASE)
+    assert runs.digest is None
+    assert runs.of(ONE) == []
+    assert runs.searches == []
+
+
+def test_search_is_read_with_its_trials(store, make):
+    trials = [("complete", ONE, 0.9), ("complete", replace(ONE, learning_rate=0.1), 0.95),
+              ("pruned", replace(ONE, learning_rate=0.2), 0.5), ("fail", replace(ONE, learning_rate=0.3), 0.1)]  # fmt: skip
+    make.search(trials=trials, best=1)
+    [search] = Runs(store, BASE).searches
+    assert [trial.state for trial in search.trials] == ["complete", "complete", "pruned", "fail"]
+    assert search.best == replace(ONE, learning_rate=0.1)
+    assert search.trials[2].accuracy == 0.5

@@ -1,0 +1,86 @@
+"""The real `mlflow run`, read back through MLflow's client."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.tracking import Store
+from tests.conftest import REPOSITORY, copy_store
+
+NARROW = ["hidden_layers=1", "activations=relu,gelu", "losses=hinge", "learning_rate=0.1", "init_std=he", "max_epoch=3"]
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory, empty_store, data_dir):
+    """Start an entry point in a store that the module's tests share."""
+    folder = tmp_path_factory.mktemp("launched")
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": copy_store(empty_store, folder),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+
+    def run(entry_point, *parameters):
+        given = [*parameters, f"data_dir={data_dir}"]
+        if entry_point != "prepare":
+            given.append(f"checkpoint_dir={folder / 'checkpoints'}")
+        command = ["mlflow", "run", str(REPOSITORY), "-e", entry_point, "--env-manager", "local"]
+        for parameter in ("dataset=digits", *given):
+            command += ["-P", parameter]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+    run.uri = environment["MLFLOW_TRACKING_URI"]
+    return run
+
+
+@pytest.fixture
+def launched(launch, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", launch.uri)
+    return Store.open()
+
+
+def named(store, name):
+    return list(store.search(f"attributes.run_name = '{name}'"))
+
+
+def test_grid_is_the_run_that_the_launcher_made(launch, launched):
+    done = launch("grid", *NARROW)
+    assert done.returncode == 0, done.stderr
+    [parent] = named(launched, "grid digits")
+    assert parent.status == "FINISHED"
+    assert parent.parameters["activations"] == "relu,gelu"
+    children = list(launched.search(f"tags.mlflow.parentRunId = '{parent.run_id}'"))
+    assert {(run.parameters["activation"], run.status) for run in children} == {
+        ("relu", "FINISHED"),
+        ("gelu", "FINISHED"),
+    }
+    for child in children:
+        assert child.name in done.stdout
+        assert {point.step for point in launched.history(child.run_id, "test/accuracy")} == {3 * 15}
+        assert launched.client.get_run(child.run_id).inputs.dataset_inputs
+
+
+def test_second_call_reuses_and_trains_what_is_new(launch, launched):
+    done = launch("grid", *[text.replace("relu,gelu", "relu,gelu,sigmoid") for text in NARROW])
+    assert done.returncode == 0, done.stderr
+    assert [line.split("|")[-2].strip() for line in done.stdout.splitlines() if "-hinge-" in line] == [
+        "reused",
+        "reused",
+        "finished",
+    ]
+    for name in ("relu-hinge-1h", "gelu-hinge-1h", "sigmoid-hinge-1h"):
+        assert len(list(launched.search(f"attributes.run_name LIKE '{name}%'"))) == 1
+
+
+def test_failed_command_fails_the_launcher(launch, launched):
+    done = launch("train", "loss=mse")
+    assert done.returncode == 1
+    assert "'mse'" in done.stderr
+
+
+def test_prepare(launch, launched):
+    assert launch("prepare").returncode == 0
+    assert [run.status for run in named(launched, "prepare digits")] == ["FINISHED"]
