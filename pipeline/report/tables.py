@@ -114,10 +114,10 @@ def search(runs: Runs, found: Search) -> str:
             ]
         )
     best = published.best_learning_rate()
-    theirs = ["learning_rate", "max_epoch"]
-    if replace(found.best, **{name: getattr(best.config, name) for name in theirs}) == best.config:
+    rate, epochs = best.config.learning_rate, best.config.max_epoch
+    if published.find(replace(found.best, learning_rate=rate, max_epoch=epochs)) == best:
         figures = [f"{100 * best.figures[name]:.2f}" for name in ("train_accuracy", "test_accuracy")]
-        rows.append(["published best", f"{best.config.learning_rate:.4g}", best.config.max_epoch, "-", *figures])
+        rows.append(["published best", f"{rate:.4g}", epochs, "-", *figures])
     heads = ["configuration", "learning rate", "epochs", "validation (%)", "training (%)", "test (%)"]
     return markdown_table(rows, heads)
 

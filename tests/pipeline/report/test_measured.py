@@ -94,9 +94,8 @@ def test_empty_store_has_nothing(store):
 
 
 def test_search_is_read_with_its_trials(store, make):
-    trials = [("complete", ONE, 0.9), ("complete", replace(ONE, learning_rate=0.1), 0.95),
-              ("pruned", replace(ONE, learning_rate=0.2), 0.5), ("fail", replace(ONE, learning_rate=0.3), 0.1)]  # fmt: skip
-    make.search(trials=trials, best=1)
+    trials = [("complete", 0.003, 0.9), ("complete", 0.1, 0.95), ("pruned", 0.2, 0.5), ("fail", 0.3, 0.1)]
+    make.search(trials=[(state, replace(ONE, learning_rate=rate), value) for state, rate, value in trials], best=1)
     [search] = Runs(store, BASE).searches
     assert [trial.state for trial in search.trials] == ["complete", "complete", "pruned", "fail"]
     assert search.best == replace(ONE, learning_rate=0.1)

@@ -17,7 +17,9 @@ def test_every_network_and_study_is_there():
 
 
 @pytest.mark.skipif(not SOURCE.is_dir(), reason="the published files are not here")
-@pytest.mark.parametrize(("name", "runs"), [("networks.csv", published.networks()), ("sweeps.csv", published.studies())])
+@pytest.mark.parametrize(
+    ("name", "runs"), [("networks.csv", published.networks()), ("sweeps.csv", published.studies())]
+)
 def test_figures_are_the_published_ones(name, runs):
     with (SOURCE / name).open() as file:
         rows = list(csv.DictReader(file))
@@ -32,7 +34,10 @@ def test_figures_are_the_published_ones(name, runs):
 
 def test_published_run_is_found_whatever_was_left_open():
     config = TrainingConfig(activation="gelu", loss="hinge", init_std="he", seed=7, test_epoch=1)
-    assert published.find(config).figures["test_accuracy"] == published.find(replace(config, seed=0)).figures["test_accuracy"]
+    assert (
+        published.find(config).figures["test_accuracy"]
+        == published.find(replace(config, seed=0)).figures["test_accuracy"]
+    )
     assert published.find(replace(config, learning_rate=0.5)) is None
     assert published.find(replace(config, dataset="digits")) is None
 
