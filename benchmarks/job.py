@@ -59,10 +59,8 @@ class Data:
     def open(cls, name: str, data_dir: Path) -> "Data":
         """Open a prepared data set."""
         dataset = load(name, data_dir)
-        train, test = (
-            dataset.images(part, np.arange(len(examples))).reshape(len(examples), -1)
-            for part, examples in (("train", dataset.train), ("test", dataset.test))
-        )
+        train = dataset.images("train", np.arange(len(dataset.train))).reshape(len(dataset.train), -1)
+        test = dataset.images("test", np.arange(len(dataset.test))).reshape(len(dataset.test), -1)
         return cls(
             dataset, train, np.array(dataset.train.labels, np.int64), test, np.array(dataset.test.labels, np.int64)
         )

@@ -247,9 +247,9 @@ class Libraries(Section):
                     f"**{label}**" if crew in best else label,
                     crew.setting,
                     spread([each.seconds for each in crew.samples], ".2f"),
-                    _factor(crew.seconds, ours and ours.seconds),
+                    _factor(crew.seconds, ours.seconds if ours else None),
                     f"{crew.busy:.2f}",
-                    _factor(crew.busy, even and even.busy),
+                    _factor(crew.busy, even.busy if even else None),
                     f"{_difference(crew, ours):.2%}" if ours else "-",
                 ]
             )

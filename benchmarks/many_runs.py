@@ -169,7 +169,7 @@ def rows(each: Network, store: Store, artifacts: str, parents: Mapping[bool, str
 
 def fill(store: Store, count: int) -> int:
     """Insert runs into an experiment that is open; returns how many rows they took."""
-    from mlflow.store.tracking.dbmodels.models import Base
+    from mlflow.store.db.base_sql_model import Base
     from sqlalchemy import create_engine, insert
 
     with store.parent("grid mnist", {"runs": str(count)}) as nets, store.parent("search mnist", {}) as trials:
