@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
 
 import psutil
 
@@ -39,6 +40,16 @@ _DYING_SECONDS: Final = 5.0
 _METRICS_A_BATCH: Final = 1000  # MLflow's limit
 _PARENT_TAG: Final = "mlflow.parentRunId"
 _NOTE_TAG: Final = "mlflow.note.content"
+_RANKING: Final = {
+    "orderByKey": "metrics.`test_accuracy`",
+    "orderByAsc": False,
+    "selectedColumns": [
+        "attributes.`Models`",
+        *(f"params.`{name}`" for name in ("hidden_layers", "activation", "loss", "learning_rate", "max_epoch")),
+        *(f"metrics.`{name}`" for name in ("test_accuracy", "train_accuracy", "train_seconds")),
+    ],
+}
+"""A view of the runs in MLflow's UI: what tells networks apart, and the best first."""
 _UNFINISHED: Final = ("RUNNING", "KILLED", "FAILED", "SCHEDULED")
 
 
@@ -92,6 +103,10 @@ class ModelVersion(NamedTuple):
     version: str
     run_id: str
     tags: Mapping[str, str]
+
+
+class AlreadyFinished(PipelineError):  # noqa: N818 - a state, not a fault
+    """This network's run was finished while this process was about to train it."""
 
 
 class Busy(PipelineError):  # noqa: N818 - a state, not a fault
@@ -231,7 +246,17 @@ class Store:
     def _registered(self, name: str) -> Any:
         return next(iter(self.call("search_registered_models", f"name = '{name}'")), None)
 
+    def comparison(self, run_ids: Iterable[str]) -> str:
+        """Where MLflow's UI compares runs: a link for its own pages."""
+        runs, experiments = (quote(json.dumps(each)) for each in (list(run_ids), [self.experiment_id]))
+        return f"#/compare-runs?runs={runs}&experiments={experiments}"
+
     # Writing
+
+    def ranking(self) -> str:
+        """Have MLflow's UI rank the experiment's networks by test accuracy; returns where: a link for its own pages."""
+        self.call("set_experiment_tag", self.experiment_id, "mlflow.sharedViewState.ranking", json.dumps(_RANKING))
+        return f"#/experiments/{self.experiment_id}/runs?viewStateShareKey=ranking"
 
     def register(self, name: str, run_id: str, tags: Mapping[str, str]) -> str:
         """Make a run's model a version of the registered model `name`, once; returns the version.
@@ -278,6 +303,7 @@ class Store:
         tags: Mapping[str, str],
         lineage: DataLineage,
         lock: Path,
+        unless: Callable[[], bool],
     ) -> "OwnedRun":
         """Become the one process that trains a network: go on with its unfinished run, or create one.
 
@@ -289,8 +315,10 @@ class Store:
             tags: set on the run.
             lineage: logged where the run is created.
             lock: a file that the processes of this machine share.
+            unless: whether nothing is left to do; asked where no other process of this machine can come between.
 
         Raises:
+            AlreadyFinished: if `unless` says so.
             Busy: if another living process has it.
             PipelineError: if the store stays out.
         """
@@ -303,6 +331,8 @@ class Store:
             with FileLock(lock):
                 unfinished = self._unfinished(fingerprint)
                 if unfinished is None:
+                    if unless():
+                        raise AlreadyFinished(name)
                     return self._create(fingerprint, name, parent_id, parameters, tags, lineage)
                 if not _alive(unfinished):
                     owned = self._take_over(unfinished, parent_id, tags)
@@ -501,6 +531,7 @@ class OwnedRun:
 
         self.check()
         new = [point for point in points if (point.key, point.step) not in self.logged]
+        new.sort(key=_held_out_accuracy_first)
         for start in range(0, len(new), _METRICS_A_BATCH):
             part = new[start : start + _METRICS_A_BATCH]
             with _without_collection():
@@ -600,6 +631,11 @@ class OwnedRun:
             return  # the store is out: the lease runs out by itself, and the fault on its way up says more
 
 
+def _held_out_accuracy_first(point: Point) -> tuple[bool, str]:
+    """The order in which points are logged: MLflow's UI opens a comparison with the metric that came first."""
+    return point.key.startswith("train"), point.key
+
+
 def _tracked(run: "Run") -> TrackedRun:
     return TrackedRun(
         run_id=run.info.run_id,
@@ -677,6 +713,7 @@ def _quiet() -> None:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }.items():
         os.environ.setdefault(key, value)
     if "PIPELINE_VERBOSE" not in os.environ:
