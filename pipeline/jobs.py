@@ -13,7 +13,7 @@ from pipeline.drawing import read_images
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.execution import cost, run_tasks, stop_on_signal
 from pipeline.progress import progress
-from pipeline.registry import check_name, register_best
+from pipeline.registry import accuracy, check_name, register_best
 from pipeline.report.document import FIGURES, write
 from pipeline.report.measured import Runs, require
 from pipeline.tables import class_counts, predictions_csv, predictions_table, results_table
@@ -37,6 +37,8 @@ _HOW_TO_COMPARE: Final = (
     "mini-batch, `test/...` after every test_epoch). *Chart view* lays all curves over each other. The artifacts "
     "`curves.png`, `accuracy_map.png` and `results.md` say the same at a glance."
 )
+_COMPARED: Final = 50
+"""Networks beyond which a comparison shows nothing any more."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def train_all(
         outcomes = run_networks(store, parent, configs, dataset, settings, title=title)
         table = results_table(outcomes)
         parent.log_text(table, "results.md")
-        parent.describe(f"{len(outcomes)} networks on {dataset.name}.\n\n{table}\n\n{_HOW_TO_COMPARE}")
+        parent.describe(f"{_summary(store, dataset, outcomes)}\n\n{table}\n\n{_HOW_TO_COMPARE}")
         _draw(store, parent, f"{title} {dataset.name}", outcomes, dataset)
         print(table)
         finished(outcomes)
@@ -200,6 +202,20 @@ def run_networks(
     return [outcomes[config] for config in configs if config in outcomes]
 
 
+def _summary(store: Store, dataset: Dataset, outcomes: Sequence[Outcome]) -> str:
+    """What came out, in a sentence of markdown, and links to where MLflow's UI shows it."""
+    done = {str(outcome.run_id): accuracy(outcome) for outcome in outcomes if outcome.status == "FINISHED"}
+    said = f"{len(outcomes)} networks on {dataset.name}"
+    if not done:
+        return f"{said}."
+    best = max(done, key=done.__getitem__)
+    comparison = f"**[Compare them]({store.comparison(done)})**, or " if len(done) <= _COMPARED else ""
+    return (
+        f"{said}; the best is `{store.get(best).name}`, {done[best]:.2%} right on the {held_out(outcomes[0].config)} "
+        f"images. {comparison}[see the ranking]({store.ranking()}) of all networks here."
+    )
+
+
 def _draw(store: Store, parent: OwnedRun, title: str, outcomes: Sequence[Outcome], dataset: Dataset) -> None:
     """Store the pictures of a grid: all curves on one axis, and the accuracy of each activation with each loss."""
     done = {outcome.config: outcome for outcome in outcomes if outcome.status == "FINISHED" and outcome.run_id}
@@ -243,10 +259,7 @@ def _ended(outcome: Outcome) -> Event:
     config = outcome.config
     if outcome.status == "FINISHED":
         seconds = outcome.metrics["train_seconds"]
-        accuracy = next(
-            value for key, value in outcome.metrics.items() if key in ("test_accuracy", "validation_accuracy")
-        )
-        text = f"finished, accuracy {accuracy:.2%}, {seconds:.1f} s of training"
+        text = f"finished, accuracy {accuracy(outcome):.2%}, {seconds:.1f} s of training"
     else:
         text = f"{outcome.status.lower()}: {outcome.reason}"
     return Event("ended", config.name, config.max_epoch, config.max_epoch, text=text)

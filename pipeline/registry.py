@@ -34,8 +34,8 @@ def register_best(store: Store, name: str, outcomes: Sequence[Outcome]) -> str:
         >>> register_best(store, "digits", outcomes)
         '`gelu-hinge-2h` is version 1 of the registered model `digits` and its champion: ...'
     """
-    best = max(outcomes, key=_accuracy)
-    return register(store, name, best, f"{held_out(best.config)}_accuracy", _accuracy(best))
+    best = max(outcomes, key=accuracy)
+    return register(store, name, best, f"{held_out(best.config)}_accuracy", accuracy(best))
 
 
 def register(store: Store, name: str, outcome: Outcome, measure: str, value: float) -> str:
@@ -76,7 +76,8 @@ def register(store: Store, name: str, outcome: Outcome, measure: str, value: flo
     return f"{told} and its new champion: {figure}, before it {former:.2%} of version {before.version}."
 
 
-def _accuracy(outcome: Outcome) -> float:
+def accuracy(outcome: Outcome) -> float:
+    """The accuracy of a finished network on the images held out of its training."""
     return outcome.metrics[f"{held_out(outcome.config)}_accuracy"]
 
 

@@ -392,6 +392,9 @@ def _conclude(study: _Study, store: Store, parent: OwnedRun, dataset: Dataset, s
     baseline = replace(study.base, validation=False)
     configs = list(dict.fromkeys([found, baseline]))
     outcomes = run_networks(store, parent, configs, dataset, settings, title="best and baseline")
+    while any(outcome.status == "RUNNING" for outcome in outcomes):  # another process of this study is at it
+        time.sleep(_POLL_SECONDS)
+        outcomes = run_networks(store, parent, configs, dataset, settings, title="best and baseline")
     by_config = {outcome.config: outcome for outcome in finished(outcomes)}
     named = {"best of the search": by_config[found], "baseline": by_config[baseline]}
     table = _comparison(study, named)

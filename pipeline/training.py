@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from pipeline.checkpoint import Checkpoint, Checkpoints
 from pipeline.config import TrainingConfig
 from pipeline.datasets import Dataset, load
 from pipeline.errors import Interrupted, PipelineError, UsageError
-from pipeline.tracking import Busy, DataLineage, OwnedRun, Point, Store
+from pipeline.tracking import AlreadyFinished, Busy, DataLineage, OwnedRun, Point, Store
 
 CHECKPOINT_SECONDS: Final = 30.0
 _HOLDOUT: Final = 6  # the last sixth of the training images is held out for validation
@@ -113,8 +113,6 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
     from threadpoolctl import threadpool_limits
 
     try:
-        if found := reuse(task):
-            return found  # a worker finished it, and died before it could say so
         dataset = load(task.config.dataset, task.data_dir)
         check_batch_size(task.config, dataset)
         run = task.store.claim(
@@ -125,7 +123,10 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
             tags=task.tags,
             lineage=lineage(dataset, "training", task.data_dir),
             lock=task.checkpoint_dir / "claims.lock",
+            unless=lambda: reuse(task) is not None,
         )
+    except AlreadyFinished:  # by another process, or by a worker that died before it could say so
+        return cast("Outcome", reuse(task))
     except Busy as error:
         return Outcome(task.config, "RUNNING", reason=str(error))
     except PipelineError as error:
