@@ -42,14 +42,14 @@ class _Handler(BaseHTTPRequestHandler):
     server: Proxy
 
     def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._body()
         if self.server.fault and self.server.where in self.path:
             self.server.refused += 1
             if self.server.fault == "error":
                 self.send_error(500)
             return  # "drop": the connection is closed without a word
         upstream = HTTPConnection("127.0.0.1", self.server.port)
-        headers = {key: value for key, value in self.headers.items() if key.lower() != "connection"}
+        headers = {key: value for key, value in self.headers.items() if key.lower() not in _OF_THE_CONNECTION}
         upstream.request(self.command, self.path, body, headers)
         answer = upstream.getresponse()
         content = answer.read()
@@ -62,6 +62,16 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(ConnectionError):
             self.wfile.write(content)
         upstream.close()
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":  # which is how an empty file comes
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the names that http.server looks for
 
