@@ -714,7 +714,6 @@ def _quiet() -> None:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }.items():
         os.environ.setdefault(key, value)
     if "PIPELINE_VERBOSE" not in os.environ:
