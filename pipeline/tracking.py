@@ -364,9 +364,17 @@ class Store:
         every_tag = {"fingerprint": fingerprint, "lease": new_lease(), **_source_tags(), **tags}
         if parent_id:
             every_tag[_PARENT_TAG] = parent_id
-        run = self.call("create_run", self.experiment_id, tags=every_tag, run_name=name)
-        self._describe(run.info.run_id, parameters, lineage)
-        return OwnedRun(self, run.info.run_id, set())
+        run_id = self._create_once(name, every_tag)
+        self._describe(run_id, parameters, lineage)
+        return OwnedRun(self, run_id, set())
+
+    def _create_once(self, name: str, tags: Mapping[str, str]) -> str:
+        """Create a run; one that came to be although the answer was lost, so that it was asked for again, goes."""
+        run_id = str(self.call("create_run", self.experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+        for run in list(self.search(f"tags.lease = '{tags['lease']}'")):
+            if run.run_id != run_id:
+                self.call("delete_run", run.run_id)
+        return run_id
 
     def _take_over(self, run: TrackedRun, parent_id: str | None, tags: Mapping[str, str]) -> "OwnedRun":
         lease = new_lease()
@@ -420,7 +428,7 @@ class Store:
 
     def _new_parent(self, name: str, job: str) -> str:
         tags = {"job": job, "lease": new_lease(), **_source_tags()}  # at once: killed after this, it can be found again
-        return str(self.call("create_run", self.experiment_id, run_name=name, tags=tags).info.run_id)
+        return self._create_once(name, tags)
 
     def _log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
         from mlflow.entities import Param

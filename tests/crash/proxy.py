@@ -12,7 +12,7 @@ class Proxy(ThreadingHTTPServer):
     """Passes requests on to a port of this machine.
 
     Attributes:
-        refused: how many requests were not passed on since `refuse` was called.
+        refused: how many requests were struck since `refuse` was called.
     """
 
     daemon_threads = True
@@ -28,7 +28,8 @@ class Proxy(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def refuse(self, fault: str, where: str = "") -> None:
-        """From now on, fail where the path contains `where`: answer 500 ("error"), or hang up ("drop")."""
+        """From now on, fail where the path contains `where`: answer 500 ("error"), hang up ("drop"), or do so after
+        passing the request on ("lose")."""
         self.fault, self.where, self.refused = fault, where, 0
 
     def serve(self) -> None:
@@ -43,8 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         body = self._body()
-        if self.server.fault and self.server.where in self.path:
-            self.server.refused += 1
+        struck = self.server.fault and self.server.where in self.path
+        self.server.refused += bool(struck)
+        if struck and self.server.fault != "lose":
             if self.server.fault == "error":
                 self.send_error(500)
             return  # "drop": the connection is closed without a word
@@ -53,6 +55,9 @@ class _Handler(BaseHTTPRequestHandler):
         upstream.request(self.command, self.path, body, headers)
         answer = upstream.getresponse()
         content = answer.read()
+        if struck:
+            upstream.close()
+            return
         self.send_response(answer.status)
         for key, value in answer.getheaders():
             if key.lower() not in _OF_THE_CONNECTION:

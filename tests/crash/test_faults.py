@@ -86,6 +86,18 @@ def test_a_longer_outage_stops_the_training_and_loses_nothing(tmp_path, data_dir
         same(alone, uninterrupted)
 
 
+@pytest.mark.parametrize("path", ["/runs/create", "/runs/log-batch", "/logged-models", "/runs/update"])
+def test_a_request_whose_answer_is_lost_is_not_done_twice(tmp_path, data_dir, proxy, uninterrupted, path):
+    where = {"uri": proxy.uri, "experiment": path.rpartition("/")[2]}
+    with grid_in(tmp_path / "alone", data_dir, command="train", networks=ONE_NETWORK, **where) as alone:
+        proxy.refuse("lose", path)
+        command = alone.start()
+        until(lambda: proxy.refused > 1 or command.ended, "requests whose answer is lost")
+        proxy.serve()
+        assert command.end() == 0, command.output
+        same(alone, uninterrupted)
+
+
 def test_a_locked_database_is_waited_for(alone, uninterrupted):
     command = alone.start()
     alone.wait_for_checkpoints(command)
