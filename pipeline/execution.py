@@ -1,5 +1,7 @@
 """Many tasks on Dask: processes on this machine, one for each core, or any Dask cluster by its address."""
 
+import atexit
+import os
 import signal
 import sys
 import threading
@@ -106,6 +108,7 @@ def dask_setup(_worker: "Worker") -> None:
     """Make a signal to a worker a request to stop its training; Dask calls this in each process that it starts."""
     for each in _SIGNALS:
         signal.signal(each, lambda *_: _stop_all.set())
+    atexit.register(os._exit, 0)  # taking MLflow's modules apart, object by object, would hold the end up for seconds
 
 
 @contextmanager

@@ -75,7 +75,9 @@ class Runs:
         """Find the data's digest: that of the run of this name that ended last."""
         self.base = base
         self._store = store
-        condition = f"attributes.status = 'FINISHED' and params.dataset = '{base.dataset}' and params.seed LIKE '%'"
+        condition = (
+            f"attributes.status = 'FINISHED' and params.dataset = '{base.dataset}' and params.dataset_digest LIKE '%'"
+        )
         latest = next(store.search(condition, _LATEST_FIRST, page_size=1), None)
         self.digest = latest.parameters.get("dataset_digest") if latest else None
         self._histories: dict[tuple[str, str], Curve] = {}

@@ -80,9 +80,9 @@ def charts(ui, grid):
 def description(ui, grid):
     """The parent's page, with all that its description says."""
     ui.open(grid.page(grid.parent))
-    ui.shows("Description", *grid.names)
+    ui.shows("Description", "Child runs")
     ui.click("button", "Show more")
-    ui.shows("Show less")
+    ui.shows("Show less", *grid.names)
     ui.keep("description")
 
 

@@ -86,6 +86,15 @@ def test_curve_is_by_epoch(store, make):
     assert runs.curve(runs.of(ONE)[0], "test/accuracy") == [(50.0, 0.5), (200.0, 0.9)]
 
 
+def test_run_of_a_command_is_no_network(store, make):
+    run_id = make.run(ONE)
+    command = store.client.create_run(store.experiment_id, run_name="search").info.run_id
+    for name, value in ONE.parameters().items():
+        store.client.log_param(command, name, value)
+    store.client.set_terminated(command)
+    assert ids(Runs(store, BASE)) == [run_id]
+
+
 def test_empty_store_has_nothing(store):
     runs = Runs(store, BASE)
     assert runs.digest is None
