@@ -108,7 +108,7 @@ def train_all(
         outcomes = run_networks(store, parent, configs, dataset, settings, title=title)
         table = results_table(outcomes)
         parent.log_text(table, "results.md")
-        parent.describe(f"{_summary(store, dataset, outcomes)}\n\n{table}\n\n{_HOW_TO_COMPARE}")
+        parent.describe(f"{_summary(store, parent, dataset, outcomes)}\n\n{table}\n\n{_HOW_TO_COMPARE}")
         _draw(store, parent, f"{title} {dataset.name}", outcomes, dataset)
         print(table)
         finished(outcomes)
@@ -202,18 +202,20 @@ def run_networks(
     return [outcomes[config] for config in configs if config in outcomes]
 
 
-def _summary(store: Store, dataset: Dataset, outcomes: Sequence[Outcome]) -> str:
+def _summary(store: Store, parent: OwnedRun, dataset: Dataset, outcomes: Sequence[Outcome]) -> str:
     """What came out, in a sentence of markdown, and links to where MLflow's UI shows it."""
     done = {str(outcome.run_id): accuracy(outcome) for outcome in outcomes if outcome.status == "FINISHED"}
     said = f"{len(outcomes)} networks on {dataset.name}"
     if not done:
         return f"{said}."
     best = max(done, key=done.__getitem__)
-    comparison = f"**[Compare them]({store.comparison(done)})**, or " if len(done) <= _COMPARED else ""
-    return (
-        f"{said}; the best is `{store.get(best).name}`, {done[best]:.2%} right on the {held_out(outcomes[0].config)} "
-        f"images. {comparison}[see the ranking]({store.ranking()}) of all networks here."
+    said += (
+        f"; the best is `{store.get(best).name}`, {done[best]:.2%} right on the {held_out(outcomes[0].config)} images."
     )
+    if len(done) > _COMPARED:
+        return said
+    ranking = store.ranking(parent.run_id, done)
+    return f"{said} **[Compare them]({store.comparison(done)})**, or see [their ranking and curves]({ranking})."
 
 
 def _draw(store: Store, parent: OwnedRun, title: str, outcomes: Sequence[Outcome], dataset: Dataset) -> None:

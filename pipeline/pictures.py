@@ -25,6 +25,7 @@ MISTAKES: Final = 40
 _SHOWN: Final = 100
 _TILES_A_ROW: Final = 10
 _LABELS: Final = {"accuracy": "accuracy (%)", "loss": "loss (mean over images)"}
+_LEGEND_WIDTH: Final = 2.6
 _STYLES: Final = ("-", "--", ":", "-.")
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -114,7 +115,7 @@ def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -
     depths = sorted({config.hidden_layers for config in curves})
     networks = list(dict.fromkeys(replace(config, seed=0) for config in curves))
     plain = len({(each.hidden_layers, each.activation, each.loss) for each in networks}) == len(networks)
-    figure = _figure(title, 1 + 6 * len(depths), 5)
+    figure = _figure(title, 1 + _LEGEND_WIDTH + 5 * len(depths), 5)
     panels = dict(zip(depths, figure.subplots(1, len(depths), sharey=True, squeeze=False)[0], strict=True))
     named = set()
     for config, curve in curves.items():
@@ -135,11 +136,15 @@ def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -
         )
         named.add(network)
     lowest = min(curve[-1][1] for curve in curves.values())
+    lines: dict[str, Any] = {}
     for depth, axes in panels.items():
         axes.set_ylim(bottom=max(0.0, 100 * lowest - 10))
         axes.set(xlabel="epoch", ylabel=f"{measured} (%)", title=f"{depth} hidden layer{'s'[: depth - 1]}")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        handles, labels = axes.get_legend_handles_labels()
+        lines |= dict(zip(labels, handles, strict=True))
+    figure.legend(list(lines.values()), list(lines), loc="center right", fontsize=8)
+    figure.subplots_adjust(right=1 - _LEGEND_WIDTH / figure.get_figwidth())
     return figure
 
 

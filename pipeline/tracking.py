@@ -41,6 +41,7 @@ _METRICS_A_BATCH: Final = 1000  # MLflow's limit
 _PARENT_TAG: Final = "mlflow.parentRunId"
 _NOTE_TAG: Final = "mlflow.note.content"
 _RANKING: Final = {
+    "runsHiddenMode": "SHOWALL",
     "orderByKey": "metrics.`test_accuracy`",
     "orderByAsc": False,
     "selectedColumns": [
@@ -49,7 +50,7 @@ _RANKING: Final = {
         *(f"metrics.`{name}`" for name in ("test_accuracy", "train_accuracy", "train_seconds")),
     ],
 }
-"""A view of the runs in MLflow's UI: what tells networks apart, and the best first."""
+"""A view of runs in MLflow's UI: what tells networks apart, the best first, and the curves of all."""
 _UNFINISHED: Final = ("RUNNING", "KILLED", "FAILED", "SCHEDULED")
 
 
@@ -253,10 +254,17 @@ class Store:
 
     # Writing
 
-    def ranking(self) -> str:
-        """Have MLflow's UI rank the experiment's networks by test accuracy; returns where: a link for its own pages."""
-        self.call("set_experiment_tag", self.experiment_id, "mlflow.sharedViewState.ranking", json.dumps(_RANKING))
-        return f"#/experiments/{self.experiment_id}/runs?viewStateShareKey=ranking"
+    def ranking(self, name: str, run_ids: Iterable[str]) -> str:
+        """Have MLflow's UI keep a view of networks, the best first; returns where: a link for its own pages.
+
+        Args:
+            name: of the view, for its address.
+            run_ids: of the networks.
+        """
+        chosen = ", ".join(f"'{run_id}'" for run_id in run_ids)
+        view = _RANKING | {"searchFilter": f"attributes.run_id IN ({chosen})"}
+        self.call("set_experiment_tag", self.experiment_id, f"mlflow.sharedViewState.{name}", json.dumps(view))
+        return f"#/experiments/{self.experiment_id}/runs?viewStateShareKey={name}"
 
     def register(self, name: str, run_id: str, tags: Mapping[str, str]) -> str:
         """Make a run's model a version of the registered model `name`, once; returns the version.
