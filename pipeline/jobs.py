@@ -1,7 +1,7 @@
 """What each command does, from its first check to its last line."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -196,9 +196,10 @@ def run_networks(
                 if alone
                 else run_tasks(tasks, workers=settings.workers, scheduler=settings.scheduler, report=report)
             )
-            for outcome in trained:
-                outcomes[outcome.config] = outcome
-                report(_ended(outcome))
+            with closing(trained):  # so that no worker is left when an interruption comes between two outcomes
+                for outcome in trained:
+                    outcomes[outcome.config] = outcome
+                    report(_ended(outcome))
     return [outcomes[config] for config in configs if config in outcomes]
 
 
@@ -239,21 +240,22 @@ def _draw(store: Store, parent: OwnedRun, title: str, outcomes: Sequence[Outcome
 def _told_how_to_go_on(outcomes: Mapping[TrainingConfig, Outcome], asked: int) -> Iterator[None]:
     try:
         yield
-    except Interrupted as error:
+    except (Interrupted, KeyboardInterrupt) as error:
         count = sum(outcome.status == "FINISHED" for outcome in outcomes.values())
+        told = str(error) if isinstance(error, Interrupted) else f"stopped by {error}"
         raise Interrupted(
-            f"{str(error)[:1].upper()}{str(error)[1:]}: {count} of {asked} networks are finished, and what the "
+            f"{told[:1].upper()}{told[1:]}: {count} of {asked} networks are finished, and what the "
             "others reached is kept. Run the same command again to go on."
         ) from error
 
 
-def _alone(tasks: Sequence[Task], report: Report) -> Iterator[Outcome]:
+def _alone(tasks: Sequence[Task], report: Report) -> Generator[Outcome, None, None]:
     """Train in this process; a signal lets the training save its state first."""
     with stop_on_signal() as stop:
         for task in tasks:
             outcome = train(task, report=report, stop=stop)
             yield outcome
-            if stop.is_set():
+            if stop.is_set() and outcome.status != "FINISHED":
                 raise Interrupted(outcome.reason)
 
 

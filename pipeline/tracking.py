@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -51,6 +51,7 @@ _RANKING: Final = {
     ],
 }
 """A view of runs in MLflow's UI: what tells networks apart, the best first, and the curves of all."""
+_leaving: Final = threading.Event()
 _UNFINISHED: Final = ("RUNNING", "KILLED", "FAILED", "SCHEDULED")
 
 
@@ -114,6 +115,12 @@ class Busy(PipelineError):  # noqa: N818 - a state, not a fault
     """Another living process trains this network."""
 
 
+def leave() -> None:
+    """Wait for no store that is out from now on: the user wants to go, and what is reached is kept."""
+    _leaving.set()
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
+
+
 class Store:
     """An MLflow experiment in a tracking store; small enough to be sent to workers.
 
@@ -162,12 +169,20 @@ class Store:
             PipelineError: if it stays out for OUTAGE_SECONDS, or refuses.
         """
         from mlflow.exceptions import MlflowException
-        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+        from tenacity import (
+            Retrying,
+            retry_if_exception,
+            sleep_using_event,
+            stop_after_delay,
+            stop_when_event_set,
+            wait_random_exponential,
+        )
 
         attempts = Retrying(
             retry=retry_if_exception(self._passes),
             wait=wait_random_exponential(multiplier=0.2, max=5),
-            stop=stop_after_delay(OUTAGE_SECONDS),
+            stop=stop_after_delay(OUTAGE_SECONDS) | stop_when_event_set(_leaving),
+            sleep=sleep_using_event(_leaving),
             reraise=True,
         )
         try:
@@ -425,7 +440,12 @@ class Store:
             self.call("set_tag", run_id, key, value)
         owned = OwnedRun(self, run_id, set())
         with owned.held():
-            yield owned
+            try:
+                yield owned
+            except (Interrupted, KeyboardInterrupt):
+                with suppress(PipelineError):
+                    self._reap()  # a worker that could not stop in time was killed
+                raise
 
     def _left_behind(self, job: str) -> str | None:
         runs = self.search(f"tags.job = '{job}' and attributes.status != 'FINISHED'")

@@ -70,8 +70,8 @@ def expand(ui, grid):
 
 
 def charts(ui, grid):
-    """The curves of all networks over each other; follows `expand`, as what is folded is not drawn."""
-    ui.open(grid.home, compareRunsMode="CHART")
+    """The curves of all networks over each other, in the view that the parent's description links to."""
+    ui.open(grid.home, viewStateShareKey=grid.parent.info.run_id, compareRunsMode="CHART")
     ui.shows("test", "train", *grid.names)
     ui.until(lambda: len(ui.find(".js-plotly-plot .scatterlayer .trace")) >= len(grid.children), lambda: "no curves")
     ui.keep("charts")
@@ -117,8 +117,8 @@ def _choose_metric(ui):
 
 
 def ranking(ui, grid):
-    """The view of the runs that the parent's description links to."""
-    ui.open(grid.home, viewStateShareKey="ranking")
+    """The networks in that view as a table."""
+    ui.open(grid.home, viewStateShareKey=grid.parent.info.run_id)
     ui.shows("Parameters", "Metrics", _METRIC, *grid.names)
     ui.keep("ranking")
 

@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+from pipeline.tracking import Store
 from tests.browser import pages
 from tests.browser.ui import user_interface
 
@@ -40,6 +41,9 @@ def main():
         copy(options.store, Path(folder, "mlflow.db"))
         with user_interface(Path(folder, "mlflow.db"), options.out.resolve(), log=Path(folder, "server.log")) as ui:
             grid = pages.Grid.largest(ui.address, options.grid)
+            # The view of its networks, for a grid of before there was one; only the copy gets it.
+            store = Store(ui.address, grid.parent.info.experiment_id)
+            store.ranking(grid.parent.info.run_id, [run.info.run_id for run in grid.children])
             for show in SHOWN:
                 show(ui, grid)
                 print(show.__name__)
