@@ -31,8 +31,10 @@ def texts(axes):
     return [text.get_text() for text in axes.texts]
 
 
-def legend(axes):
-    return [text.get_text() for text in axes.get_legend().get_texts()]
+def legend(of):
+    """Of axes, or of a whole figure."""
+    (found,) = [of.get_legend()] if hasattr(of, "get_legend") else of.legends
+    return [text.get_text() for text in found.get_texts()]
 
 
 @pytest.fixture
@@ -109,9 +111,9 @@ def test_the_overlay_has_all_networks_on_one_axis_a_depth(drawn):
     ]
     for axes in figure.axes:
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "test accuracy (%)")
-        assert legend(axes) == names
         looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
         assert len(looks) == len(names)
+    assert legend(figure) == names
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     drawn(figure)
 
@@ -119,10 +121,12 @@ def test_the_overlay_has_all_networks_on_one_axis_a_depth(drawn):
 def test_the_overlay_names_what_else_differs_and_each_seed_once(drawn):
     weak = TrainingConfig(activation="sigmoid")
     sweep = [replace(weak, learning_rate=rate, seed=seed) for rate in (0.01, 0.02) for seed in (0, 1)]
-    (axes,) = pictures.overlay("sweep", dict.fromkeys(sweep, CURVE), "test accuracy").axes
-    assert legend(axes) == ["sigmoid-euclidean-1h learning_rate=0.01", "sigmoid-euclidean-1h learning_rate=0.02"]
+    figure = pictures.overlay("sweep", dict.fromkeys(sweep, CURVE), "test accuracy")
+    (axes,) = figure.axes
+    assert legend(figure) == ["sigmoid-euclidean-1h learning_rate=0.01", "sigmoid-euclidean-1h learning_rate=0.02"]
     assert len(axes.lines) == 4
     assert len({line.get_color() for line in axes.lines}) == 2
+    drawn(figure)
 
 
 def test_the_accuracy_map_has_a_cell_for_every_network(drawn):
