@@ -1,5 +1,6 @@
 """Many tasks on Dask: processes on this machine, one for each core, or any Dask cluster by its address."""
 
+import asyncio
 import atexit
 import os
 import signal
@@ -7,7 +8,7 @@ import sys
 import threading
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from itertools import islice, pairwise
@@ -15,13 +16,14 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import Interrupted, PipelineError
+from pipeline.tracking import leave
 from pipeline.training import Event, Outcome, Report, Task, train
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, Worker
+    from distributed import Client, Future, Nanny, Worker
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_STOP_SECONDS: Final = 2.0
+_STOP_SECONDS: Final = 1.5  # for saving; after it a worker is killed, and goes on from its last checkpoint
 _LOST_WORKERS: Final = 10  # a task that takes so many workers with it is given up
 _stops: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 _stop_all = threading.Event()
@@ -29,7 +31,7 @@ _stop_all = threading.Event()
 
 def run_tasks(
     tasks: Iterable[Task], *, workers: int | None, scheduler: str | None, report: Report
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Train every task's network; yields each outcome as it comes.
 
     Args:
@@ -86,6 +88,7 @@ def interruptible() -> None:
     def interrupt(number: int, _frame: object) -> None:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
+        leave()
         raise KeyboardInterrupt(signal.Signals(number).name)
 
     for each in _SIGNALS:
@@ -96,7 +99,12 @@ def interruptible() -> None:
 def stop_on_signal() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set inside the `with`, instead of interrupting."""
     stop = threading.Event()
-    before = {each: signal.signal(each, lambda *_: stop.set()) for each in _SIGNALS}
+
+    def request(*_: object) -> None:
+        stop.set()
+        leave()
+
+    before = {each: signal.signal(each, request) for each in _SIGNALS}
     try:
         yield stop
     finally:
@@ -143,7 +151,20 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        yield client
+        try:
+            yield client
+        except BaseException:
+            _kill(cluster.workers.values())
+            raise
+
+
+def _kill(nannies: Iterable["Nanny"]) -> None:
+    """End worker processes at once: those that were asked to stop have had their time."""
+    for nanny in nannies:
+        nanny.close_gracefully()  # or it would start another one
+        if nanny.pid:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
 
 
 def _work(task: Task, job: str) -> Outcome:
@@ -181,9 +202,13 @@ def _stopped(client: "Client", job: str, futures: dict["Future[Outcome]", Task])
     """Have the running tasks save their state; those not begun are dropped."""
     from distributed import wait
 
+    def ask() -> None:
+        with suppress(Exception, asyncio.CancelledError):
+            client.run(_request_stop, job, wait=False)
+
     waiting = [future for future in futures if not future.done()]
+    threading.Thread(target=ask, daemon=True).start()  # a worker that hangs would never answer
     with suppress(OSError, TimeoutError), client.as_current():
-        client.run(_request_stop, job, wait=False)
         wait(waiting, timeout=_STOP_SECONDS)
     for future in waiting:
         if future.done() and not future.cancelled():

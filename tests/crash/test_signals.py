@@ -42,3 +42,21 @@ def test_a_stopped_grid_says_how_to_go_on_and_does(grid, uninterrupted, stop):
     command = grid.finish()
     assert "goes on after epoch" in command.output
     assert grid.results() == uninterrupted
+
+
+def test_a_busy_worker_is_not_waited_for(grid, uninterrupted):
+    """It is between two epochs that a training can stop: one that does not come to it is killed, its run marked."""
+    command = grid.start()
+    grid.wait_for_checkpoints(command)
+    workers = command.workers()
+    for worker in workers:
+        worker.suspend()
+    sent = time.monotonic()
+    to_the_command(command)
+    until(lambda: not any(map(psutil.Process.is_running, workers)), "the end of the workers")
+    assert time.monotonic() - sent < STOPPED_WITHIN
+    assert command.end() == 130, command.output
+    assert {run.info.status for run in grid.runs()} <= {"KILLED", "FINISHED"}
+
+    grid.finish()
+    assert grid.results() == uninterrupted
