@@ -40,16 +40,23 @@ def mirrors(monkeypatch):
     server.server_close()
 
 
-def test_the_first_mirror_that_works_is_enough(mirrors, tmp_path):
-    download.download([mirrors("good"), mirrors("failing")], list(FILES), tmp_path, quiet=True)
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == FILES
+@pytest.fixture
+def folder(tmp_path):
+    """An empty one."""
+    (tmp_path / "downloaded").mkdir()
+    return tmp_path / "downloaded"
+
+
+def test_the_first_mirror_that_works_is_enough(mirrors, folder):
+    download.download([mirrors("good"), mirrors("failing")], list(FILES), folder, quiet=True)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == FILES
     assert not any("failing" in path for path in asked)
 
 
 @pytest.mark.parametrize("behaviour", ["failing", "hanging-up"])
-def test_the_second_serves_where_the_first_fails(mirrors, tmp_path, behaviour):
-    download.download([mirrors(behaviour), mirrors("good")], list(FILES), tmp_path, quiet=True)
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == FILES
+def test_the_second_serves_where_the_first_fails(mirrors, folder, behaviour):
+    download.download([mirrors(behaviour), mirrors("good")], list(FILES), folder, quiet=True)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == FILES
 
 
 def test_a_failing_mirror_is_tried_again(mirrors, tmp_path):
