@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import copy_store
 from tests.crash.grids import grid_in
 
 
@@ -10,8 +11,21 @@ def pytest_addoption(parser):
 
 
 @pytest.fixture
-def grid(tmp_path, data_dir):
-    with grid_in(tmp_path / "grid", data_dir) as grid:
+def new_grid(tmp_path, data_dir, empty_store):
+    """A function that makes a grid in a folder with an empty store."""
+
+    def new(name, **kwargs):
+        folder = tmp_path / name
+        folder.mkdir()
+        copy_store(empty_store, folder)
+        return grid_in(folder, data_dir, **kwargs)
+
+    return new
+
+
+@pytest.fixture
+def grid(new_grid):
+    with new_grid("grid") as grid:
         yield grid
 
 

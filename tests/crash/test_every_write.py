@@ -15,6 +15,7 @@ from tests.crash.grids import Grid
 
 CONFIG = TrainingConfig(dataset="digits", max_epoch=2, test_epoch=1, disp_freq=5, momentum=0.9)
 READS = ("search", "get")
+AFTER_A_CHECKPOINT = "log_batch"  # elsewhere, nothing happens between one write and the next
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def told(call, strike):
     def calling(store, method, *args, **kwargs):
         if method.startswith(READS):
             return call(store, method, *args, **kwargs)
-        strike("before")
+        if method == AFTER_A_CHECKPOINT:
+            strike("before")
         answer = call(store, method, *args, **kwargs)
         strike("after")
         return answer
@@ -72,8 +74,8 @@ class Strike:
             self.number -= 1
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_any_write_a_training_ends_as_if_it_had_not_been(attempt, when):
+@pytest.mark.parametrize(("when", "fewest"), [("before", 5), ("after", 20)])
+def test_killed_at_any_write_a_training_ends_as_if_it_had_not_been(attempt, when, fewest):
     grid, code = attempt("uninterrupted")
     assert code == 0
     expected = grid.results()
@@ -87,4 +89,4 @@ def test_killed_at_any_write_a_training_ends_as_if_it_had_not_been(attempt, when
         if not grid.finished:  # with the last write the command is over: once more, and it would be another one
             assert attempt(f"killed-{struck - 1}")[1] == 0
         assert grid.results() == expected, f"killed {when} write {struck - 1}"
-    assert struck > 20
+    assert struck >= fewest

@@ -2,6 +2,7 @@
 
 import re
 import resource
+import shutil
 import signal
 import socket
 import sqlite3
@@ -22,16 +23,17 @@ ONE_NETWORK = ("--activation", "sigmoid", "--loss", "hinge", "--hidden-layers", 
 
 
 @pytest.fixture
-def alone(tmp_path, data_dir):
+def alone(new_grid):
     """One of the grid's networks, trained in the command's own process."""
-    with grid_in(tmp_path / "alone", data_dir, command="train", networks=ONE_NETWORK) as alone:
+    with new_grid("alone", command="train", networks=ONE_NETWORK) as alone:
         yield alone
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory):
+def proxy(tmp_path_factory, empty_store):
     """A proxy in front of a real tracking server."""
     folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, folder / "server.db")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -119,9 +121,9 @@ def test_a_locked_database_is_waited_for(alone, uninterrupted):
     ("what", "room"),
     [("checkpoint|log_batch", 10_000), ("log_batch", 400_000)],  # a checkpoint has 80 kB, the database 900
 )
-def test_a_limit_on_the_size_of_files(tmp_path, data_dir, uninterrupted, what, room):
+def test_a_limit_on_the_size_of_files(new_grid, uninterrupted, what, room):
     networks = ("--activations", "sigmoid", "--losses", "hinge", "--hidden-layers", "1", "--workers", "1")
-    with grid_in(tmp_path / "grid", data_dir, networks=networks) as grid:
+    with new_grid("grid", networks=networks) as grid:
         command = grid.start()
         grid.wait_for_checkpoints(command)
         for worker in command.workers():  # so that the command itself can still say, and store, what happened
@@ -184,10 +186,10 @@ def test_a_killed_worker_disturbs_nobody_else(grid, uninterrupted):
     assert grid.results() == uninterrupted
 
 
-def test_a_training_that_diverges_takes_nobody_down(tmp_path, data_dir):
+def test_a_training_that_diverges_takes_nobody_down(new_grid):
     networks = ("--activations", "relu", "--losses", "euclidean,hinge", "--hidden-layers", "1", "--workers", "1")
     training = ("--dataset", "digits", "--init-std", "he", "--learning-rate", "30", "--max-epoch", "3")
-    with grid_in(tmp_path / "grid", data_dir, networks=networks, training=training) as grid:
+    with new_grid("grid", networks=networks, training=training) as grid:
         command = grid.start()
         assert command.end() == 1
         assert "1 of 2 networks are not finished" in command.last_line

@@ -7,11 +7,11 @@ from contextlib import suppress
 import numpy as np
 import psutil
 
-from tests.crash.grids import grid_in, until
+from tests.crash.grids import until
 
 KILLS_A_TEST = 5
 LONGEST = 2.0  # seconds from a training's first word to the blow: about what two workers need for the grid
-VICTIMS = ("a worker", "all workers", "the command", "everything")
+VICTIMS = {"a worker": 0.5, "all workers": 0.2, "the command": 0.1, "everything": 0.2}  # and how often
 
 
 def pytest_generate_tests(metafunc):
@@ -20,10 +20,10 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize(("seed", "kills"), list(enumerate(parts)))
 
 
-def test_a_grid_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, data_dir, uninterrupted, seed, kills):
+def test_a_grid_killed_at_random_moments_ends_as_if_it_had_not_been(new_grid, uninterrupted, seed, kills):
     draw = np.random.default_rng(seed)
     while kills:  # a grid that is finished before it was struck often enough is followed by another one
-        with grid_in(tmp_path / f"grid-{kills}", data_dir) as grid:
+        with new_grid(f"grid-{kills}") as grid:
             kills -= strike(grid, draw, kills)
             assert grid.results() == uninterrupted
 
@@ -39,7 +39,7 @@ def strike(grid, draw, most):
             most = struck
             break
         trainings = command.trainings
-        kill(command, draw.choice(VICTIMS), draw)
+        kill(command, draw.choice(list(VICTIMS), p=list(VICTIMS.values())), draw)
         if command.ended:
             if grid.finished:  # it was killed on its way out; once more, and it would be another command
                 return struck + 1
