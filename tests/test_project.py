@@ -100,3 +100,18 @@ def test_help_needs_none_of_the_heavy_libraries():
 def test_no_file_is_a_store_or_a_lock():
     listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     assert not [name for name in listed.split() if name.endswith((".db", ".lock"))]
+
+
+@pytest.mark.parametrize("depth", ["one hidden layer", "two hidden layers"])
+def test_readme_shows_the_accuracies_of_the_results(depth):
+    readme = (REPOSITORY / "README.md").read_text()
+    results = (REPOSITORY / "docs/results.md").read_text()
+    table = results.split(f"### Final test accuracy (%), {depth}\n\n")[1].split("\n\n")[0]
+    for line in re.sub(r"\[([^]]+)\]\(#[^)]+\)", r"\1", table).splitlines()[2:]:
+        assert "| " + " | ".join(cell.strip() for cell in line.strip("|").split("|")) + " |" in readme
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\(([^)#:]+)\)", (REPOSITORY / "README.md").read_text())
+    assert len(links) > 3
+    assert all((REPOSITORY / link).exists() for link in links)
