@@ -117,7 +117,7 @@ def shares(kinds: Sequence[Kind], parts: int) -> list[list[Kind]]:
     return [list(kinds[part::parts]) for part in range(parts) if kinds[part::parts]]
 
 
-class Contender:
+class Contender(ABC):
     """A library that trains networks on this data in this process; made once, it trains many times."""
 
     def __init__(self, data: Data, threads: int) -> None:
@@ -134,9 +134,9 @@ class Contender:
         """Bring everything into its steady state: compile what has to be compiled, touch all memory."""
         self.train(kinds[:1], 1)
 
+    @abstractmethod
     def train(self, kinds: Sequence[Kind], epochs: int) -> list[Weights]:
         """Train networks from the common weights; this is what is timed."""
-        raise NotImplementedError
 
 
 def layers_of(*arrays: Any) -> Weights:
