@@ -1,5 +1,6 @@
 """The job that every contender does: the published one-layer networks on MNIST, from the same weights."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
