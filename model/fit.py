@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.arrays import Floats
+from model.arrays import Floats, Integers
 from model.examples import Examples
 from model.losses import Loss
 from model.network import Network
@@ -17,6 +17,9 @@ from model.sgd import Sgd
 
 EVALUATED_TOGETHER = 250
 """Images in a slice of `evaluate`: enough for a fast product, few enough to stay in cache."""
+
+STRETCH = 2000
+"""Images in a stretch of training, after which its scores are looked at all together: a step itself needs no loss."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,16 @@ class Diverged(ArithmeticError):  # noqa: N818 - it says what happened
         epoch: in which it happened, counted from 1.
         step: the mini-batch at which it happened, counted from 1 since training began.
         loss: infinite, or not a number.
+        windows: the points of the training curve since the last record.
     """
 
-    def __init__(self, epoch: int, step: int, loss: float) -> None:
+    def __init__(self, epoch: int, step: int, loss: float, windows: tuple[Window, ...] = ()) -> None:
         """Say where."""
-        super().__init__(epoch, step, loss)
+        super().__init__(epoch, step, loss, windows)
         self.epoch = epoch
         self.step = step
         self.loss = loss
+        self.windows = windows
 
     def __str__(self) -> str:
         """Say it in words."""
@@ -136,10 +141,11 @@ def fit(
         interval: seconds of training after which there is a record even inside an epoch.
 
     Yields:
-        A record at the end of each epoch, and inside it whenever `interval` has passed.
+        A record at the end of each epoch, and inside it when a stretch ends and `interval` has passed. All losses
+        before it are finite.
 
     Raises:
-        Diverged: a loss was not finite. The step was not taken, and every window before it has been handed out.
+        Diverged: a loss was not finite. The steps to the end of the stretch have been taken.
     """
     batches = math.ceil(len(examples) / batch_size)
     one_hot = np.eye(network.classes, dtype=network.dtype)
@@ -148,26 +154,29 @@ def fit(
     windows: list[Window] = []
     started = perf_counter()
     for epoch in range(position.epoch, max_epoch):
-        order = rng(seed, "order", epoch).permutation(len(examples))
-        for done in range(position.batch if epoch == position.epoch else 0, batches):
-            batch = examples.batch(order[done * batch_size : (done + 1) * batch_size])
-            value, right = _train(network, loss, sgd, batch, one_hot)
-            step += 1
+        order = examples.nearest_first(rng(seed, "order", epoch).permutation(len(examples)), batch_size)
+        done = position.batch if epoch == position.epoch else 0
+        while done < batches:
+            # Where a stretch ends depends on its start alone: a training that goes on there has the same ones.
+            count = min(batches - done, disp_freq - step % disp_freq, max(1, STRETCH // batch_size))
+            indices = order[done * batch_size : (done + count) * batch_size]
+            targets = one_hot.take(examples.labels[indices], axis=0)
+            scores = _train(network, loss, sgd, examples, indices, targets, batch_size)
+            value, right = _judge(loss, scores, targets)
             if not math.isfinite(value):
-                if windows:
-                    before = Position(epoch, done, total, correct, seen)
-                    yield Progress(epoch, step - 1, False, tuple(windows), perf_counter() - started, before)
-                raise Diverged(epoch + 1, step, value)
+                number, value = _first_not_finite(loss, scores, targets, batch_size)
+                raise Diverged(epoch + 1, step + number, value, tuple(windows))
 
-            total, correct, seen = total + value * len(batch), correct + right, seen + len(batch)
+            done, step = done + count, step + count
+            total, correct, seen = total + value * len(indices), correct + right, seen + len(indices)
             if step % disp_freq == 0 or step == max_epoch * batches:
                 windows.append(Window(step, total / seen, correct / seen))
                 total, correct, seen = 0.0, 0, 0
 
-            ended = done + 1 == batches
+            ended = done == batches
             seconds = perf_counter() - started
             if ended or seconds >= interval:
-                now = Position(epoch + ended, 0 if ended else done + 1, total, correct, seen)
+                now = Position(epoch + ended, 0 if ended else done, total, correct, seen)
                 yield Progress(now.epoch, step, ended, tuple(windows), seconds, now)
                 windows = []
                 started = perf_counter()
@@ -182,26 +191,49 @@ def evaluate(network: Network, loss: Loss, examples: Examples) -> Evaluation:
     for start in range(0, len(examples), EVALUATED_TOGETHER):
         batch = examples.batch(order[start : start + EVALUATED_TOGETHER])
         with np.errstate(over="ignore", invalid="ignore"):
-            value, right = _score(network, loss, batch, one_hot)
+            scores = network.forward(batch)
+        value, right = _judge(loss, scores, one_hot.take(batch.labels, axis=0))
         total, correct = total + value * len(batch), correct + right
     return Evaluation(total / len(examples), correct / len(examples))
 
 
-def _train(network: Network, loss: Loss, sgd: Sgd, batch: Examples, one_hot: Floats) -> tuple[float, int]:
-    """Take one step if the loss is finite; give the loss, and how many images were classified right, before it."""
+def _train(
+    network: Network,
+    loss: Loss,
+    sgd: Sgd,
+    examples: Examples,
+    indices: Integers,
+    targets: Floats,
+    batch_size: int,
+) -> Floats:
+    """Take the steps of a stretch; give the scores that each of its images had in its mini-batch."""
+    scores = np.empty_like(targets)
     # Numbers too large for their type show in the loss, and end the training there: no warning is needed as well.
     with np.errstate(over="ignore", invalid="ignore"):
-        value, right = _score(network, loss, batch, one_hot)
-        if math.isfinite(value):
-            gradient = loss.backward()
+        for start in range(0, len(indices), batch_size):
+            part = slice(start, start + batch_size)
+            outputs = scores[part] = network.forward(examples.batch(indices[part]))
+            gradient = loss.backward(outputs, targets[part])
             gradient *= sgd.learning_rate
             network.backward(gradient)
             sgd.step()
-    return value, right
+    return scores
 
 
-def _score(network: Network, loss: Loss, batch: Examples, one_hot: Floats) -> tuple[float, int]:
-    """Give the mean loss of a mini-batch, and how many of its images are classified right."""
-    scores = network.forward(batch)
-    value = loss.forward(scores, one_hot.take(batch.labels, axis=0))
-    return value, int(np.count_nonzero(scores.argmax(axis=1) == batch.labels))
+def _judge(loss: Loss, scores: Floats, targets: Floats) -> tuple[float, int]:
+    """Give the mean loss of images, and how many are classified right."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = loss.forward(scores, targets)
+    return value, int(np.count_nonzero(scores.argmax(axis=1) == targets.argmax(axis=1)))
+
+
+def _first_not_finite(loss: Loss, scores: Floats, targets: Floats, batch_size: int) -> tuple[int, float]:
+    """Give the number, from 1, and the loss of the first mini-batch of a stretch whose loss is not finite.
+
+    It is the last one where only the sum of all is too large for its type.
+    """
+    for start in range(0, len(scores), batch_size):
+        value, _ = _judge(loss, scores[start : start + batch_size], targets[start : start + batch_size])
+        if not math.isfinite(value):
+            return start // batch_size + 1, value
+    return math.ceil(len(scores) / batch_size), math.inf

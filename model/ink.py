@@ -5,15 +5,26 @@ But the network sees (x - 128) / 255, in which the background is not zero and ta
 `InkLinear` is the change of basis that makes it zero, and is exact.
 """
 
+from bisect import bisect_right
+
 import numpy as np
+from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
 from numpy.typing import NDArray
 
 from model.arrays import Floats, Integers, Pixels
 from model.examples import Examples
+from model.memory import Scratch
 from model.parameter import Parameter
 
 BACKGROUND = 128 / 255
 """What scaling subtracts from x / 255: minus this is the background's value in the network's input."""
+
+_PRODUCT: int = 1_000_000 if __cpu_features__.get("AVX512F") else 4_000_000
+"""Multiplications in a product that does not come apart any further.
+
+Up to a million, OpenBLAS multiplies without packing the matrices first, where there is AVX-512. Elsewhere, each part
+packs the weights anew, and fewer parts are faster.
+"""
 
 _SLICE = 4096
 """Images looked at together, so that a memory-mapped file never has to fit into memory."""
@@ -51,6 +62,12 @@ def ink_extents(pixels: Pixels) -> NDArray[np.intp]:
     return extents
 
 
+def ink_totals(pixels: Pixels) -> NDArray[np.int64]:
+    """Sum up the pixels of each image: (images,), from (images, features) in any order."""
+    totals: NDArray[np.int64] = pixels.sum(axis=1, dtype=np.int64)
+    return totals
+
+
 class InkLinear:
     """A linear layer over images that skips their background, and moves under SGD exactly as the ordinary one does.
 
@@ -68,8 +85,11 @@ class InkLinear:
     - Weight decay and momentum are linear in weights and gradients: what holds for the plain step holds with them.
 
     Bytes go in as they are, which saves a pass over them: to the row [255, 255 r, x], 255 times as large, belongs
-    A / 255, whose gradient is divided by 255^2. And as some images of a mini-batch reach much farther than the rest,
-    the farthest quarter has a product of its own for the columns that only they reach.
+    A / 255, whose gradient is divided by 255^2.
+
+    Some images of a mini-batch reach much farther than others. With the nearest first, both large products come apart
+    into products of their own: forward for a few images at a time, whose rows end where the last of them does;
+    backward for a few columns at a time, for which only the images count that reach them.
     """
 
     def __init__(self, weight: Floats, bias: Floats, pixel_order: Integers) -> None:
@@ -81,13 +101,15 @@ class InkLinear:
             pixel_order: as `ink_order` gives it.
         """
         self.pixel_order = pixel_order
-        self.features, self.fan_out = weight.shape
+        self.features, self.fan_out = len(weight), len(bias)
         base = bias - BACKGROUND * weight.sum(axis=0, dtype=np.float64)
         matrix = np.vstack([base, np.zeros_like(base), weight[pixel_order]]) / 255
         self.matrix = Parameter(matrix.astype(weight.dtype))
         self.parameters = {"matrix": self.matrix}
-        self._memory = np.empty((0, 2 + self.features), weight.dtype)
-        self._ones = np.ones(self.features, weight.dtype)
+        n, k = self.features, BACKGROUND
+        self._mixed = np.array([[1 + k * k * n, -k], [-k, 0]], weight.dtype)
+        self._rows = Scratch(2 + self.features, weight.dtype)
+        self._outputs = Scratch(self.fan_out, weight.dtype)
 
     def dense(self) -> tuple[Floats, Floats]:
         """Give the ordinary layer's weight, rows in natural pixel order, and bias."""
@@ -100,36 +122,46 @@ class InkLinear:
     def read(self, images: Pixels) -> Examples:
         """Make of images in natural pixel order what `forward` takes."""
         pixels = images.take(self.pixel_order, axis=1)
-        return Examples(pixels, ink_extents(pixels), np.zeros(len(pixels), np.uint8))
+        return Examples(pixels, ink_extents(pixels), ink_totals(pixels), np.zeros(len(pixels), np.uint8))
 
     def forward(self, examples: Examples) -> Floats:
-        """Give (images, outputs). Right for examples in any order, fast for those that `Examples.batch` gives."""
-        farthest = len(examples) // 4
-        near, far = 2 + int(examples.extents[farthest:].max()), 2 + int(examples.extents.max())
-        rows = self._rows(len(examples))[:, :far]
+        """Give (images, outputs), good until the next `forward`, which writes over it.
+
+        Right for examples in any order, fast for those that reach nearest first.
+        """
+        images, matrix = len(examples), self.matrix.value
+        reach = self._reach = np.maximum.accumulate(examples.extents).tolist()
+        far = 2 + reach[-1]
+        rows = self._inputs = self._rows.rows(images)[:, :far]
+        rows[:, 0] = 255
+        rows[:, 1] = examples.totals
         rows[:, 2:] = examples.pixels[:, : far - 2]
-        rows[:, 1] = rows[:, 2:] @ self._ones[: far - 2]
-        self._near, self._strip = rows[:, :near], rows[:farthest, near:]
-        outputs = self._near @ self.matrix.value[:near]
-        outputs[:farthest] += self._strip @ self.matrix.value[near:far]
+        outputs = self._outputs.rows(images)
+        stop = images
+        while stop:
+            columns = 2 + reach[stop - 1]
+            start = max(0, stop - self._together(columns))
+            np.matmul(rows[start:stop, :columns], matrix[:columns], out=outputs[start:stop])
+            stop = start
         return outputs
 
     def backward(self, gradient: Floats) -> None:
         """Leave the gradient of the matrix; pixels do not learn, so there is none to hand on."""
-        gradient /= 255**2
-        near = self._near.shape[1]
-        far = near + self._strip.shape[1]
-        out = self.matrix.gradient
-        np.matmul(self._near.T, gradient, out=out[:near])
-        np.matmul(self._strip.T, gradient[: len(self._strip)], out=out[near:far])
-        s, k, n = out[0].copy(), BACKGROUND, self.features
-        out[0] = (1 + k * k * n) * s - k * out[1]
-        out[1] = -k * s
+        gradient *= 1 / 255**2
+        rows, reach, out = self._inputs, self._reach, self.matrix.gradient
+        images, far = rows.shape
+        start = 0
+        while start < far:
+            first = bisect_right(reach, start - 2)
+            stop = min(far, start + self._together(images - first))
+            np.matmul(rows[first:, start:stop].T, gradient[first:], out=out[start:stop])
+            start = stop
+        out[:2] = self._mixed @ out[:2]
         self.matrix.rows = far
 
-    def _rows(self, count: int) -> Floats:
-        """Give memory for the rows of a mini-batch, the same again and again, with its first column written."""
-        if len(self._memory) < count:
-            self._memory = np.empty((count, 2 + self.features), self._memory.dtype)
-            self._memory[:, 0] = 255
-        return self._memory[:count]
+    def _together(self, others: int) -> int:
+        """Say how many images to multiply by so many columns at a time, or how many columns by so many images.
+
+        In multiples of 4, as processors multiply several rows at once.
+        """
+        return max(4, _PRODUCT // (self.fan_out * others) // 4 * 4)

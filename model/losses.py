@@ -12,9 +12,10 @@ from model.arrays import Floats
 
 
 class Loss(ABC):
-    """The mean of a loss over the images of a mini-batch.
+    """The mean of a loss over images.
 
-    Its gradient is right for any finite scores. Its value is not finite where the float type cannot hold it.
+    Its gradient is right for any finite scores. Its value is not finite where the float type cannot hold it. A step
+    needs the gradient alone, so neither waits for the other.
 
     Attributes:
         name: how a configuration calls it.
@@ -29,8 +30,8 @@ class Loss(ABC):
         """Give the mean loss of the images, for scores and one-hot targets of shape (images, classes)."""
 
     @abstractmethod
-    def backward(self) -> Floats:
-        """Give the derivative of the last `forward` with respect to its outputs, as a new array of their shape."""
+    def backward(self, outputs: Floats, targets: Floats) -> Floats:
+        """Give the derivative of `forward` with respect to the outputs, as a new array of their shape."""
 
 
 class Euclidean(Loss):
@@ -41,12 +42,14 @@ class Euclidean(Loss):
 
     def forward(self, outputs: Floats, targets: Floats) -> float:
         """Half the squared distance."""
-        self._errors = outputs - targets
-        return float(np.vdot(self._errors, self._errors)) / (2 * len(outputs))
+        errors = outputs - targets
+        return float(np.vdot(errors, errors)) / (2 * len(outputs))
 
-    def backward(self) -> Floats:
+    def backward(self, outputs: Floats, targets: Floats) -> Floats:
         """(x - t) / images."""
-        return self._errors / len(self._errors)
+        gradient = outputs - targets
+        gradient /= len(gradient)
+        return gradient
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -57,21 +60,28 @@ class SoftmaxCrossEntropy(Loss):
 
     def forward(self, outputs: Floats, targets: Floats) -> float:
         """Surprise at the right class."""
-        logs = outputs.T.copy()  # classes first, as NumPy reduces over the first axis twice as fast
-        # The highest score is subtracted first: no exponential can overflow, and one of them is 1.
-        logs -= logs.max(axis=0)
-        self._probabilities = np.exp(logs)
-        totals = self._probabilities.sum(axis=0)
-        surprise = np.log(totals).sum() - np.vdot(logs, targets.T)
-        self._probabilities /= totals
-        self._targets = targets
+        scores = _classes_first(outputs)
+        surprise = np.log(np.exp(scores).sum(axis=0)).sum() - np.vdot(scores, targets.T)
         return float(surprise) / len(outputs)
 
-    def backward(self) -> Floats:
+    def backward(self, outputs: Floats, targets: Floats) -> Floats:
         """(p - t) / images."""
-        gradient: Floats = self._probabilities.T - self._targets
-        gradient /= len(gradient)
-        return gradient
+        gradient = _classes_first(outputs)
+        np.exp(gradient, out=gradient)
+        gradient /= gradient.sum(axis=0)
+        gradient -= targets.T
+        gradient /= len(outputs)
+        return gradient.T
+
+
+def _classes_first(outputs: Floats) -> Floats:
+    """Copy scores to (classes, images), over whose first axis NumPy reduces twice as fast; each image's highest is 0.
+
+    Subtracting the highest changes no probability, no exponential can overflow then, and one of them is 1.
+    """
+    scores: Floats = outputs.T.copy()
+    scores -= scores.max(axis=0)
+    return scores
 
 
 class Hinge(Loss):
@@ -86,20 +96,22 @@ class Hinge(Loss):
 
     def forward(self, outputs: Floats, targets: Floats) -> float:
         """What each wrong class lacks of losing by the margin."""
-        right = np.vecdot(outputs, targets)[:, None]
-        lacking = outputs - (right - self.margin)
+        lacking = outputs - self._needed(outputs, targets)
         lacking *= 1 - targets
         np.maximum(lacking, 0, out=lacking)
-        self._violated = lacking > 0
-        self._targets = targets
         return float(lacking.sum()) / len(outputs)
 
-    def backward(self) -> Floats:
-        """1 / images for each class that violates the margin, and minus their number for the right one."""
-        gradient: Floats = self._targets * -self._violated.sum(axis=1, keepdims=True, dtype=self._targets.dtype)
-        gradient += self._violated
+    def backward(self, outputs: Floats, targets: Floats) -> Floats:
+        """1 / images for each wrong class that violates the margin, and minus their number for the right one."""
+        gradient = np.greater(outputs, self._needed(outputs, targets)).astype(outputs.dtype)
+        gradient -= targets * gradient.sum(axis=1, keepdims=True)
         gradient /= len(gradient)
         return gradient
+
+    def _needed(self, outputs: Floats, targets: Floats) -> Floats:
+        """Give (images, 1): the score up to which a wrong class loses by the margin."""
+        needed: Floats = np.vecdot(outputs, targets)[:, None] - self.margin
+        return needed
 
 
 LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in Loss.__subclasses__()}

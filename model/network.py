@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from model.activations import Activation, Relu
 from model.arrays import Floats, Integers, Pixels
 from model.ink import InkLinear
+from model.memory import Scratch
 from model.parameter import Parameter, overwrite
 from model.randomness import rng
 
@@ -18,11 +19,12 @@ class Linear:
     """Inputs (images, fan_in) times a weight (fan_in, fan_out), plus a bias (fan_out,)."""
 
     def __init__(self, weight: Floats, bias: Floats) -> None:
-        """Take the arrays as they are, without copying them."""
+        """Copy the arrays."""
         self.weight = Parameter(weight)
         self.bias = Parameter(bias)
         self.parameters = {"weight": self.weight, "bias": self.bias}
         self.fan_out = len(bias)
+        self._handed_on = Scratch(len(weight), weight.dtype)
 
     def dense(self) -> tuple[Floats, Floats]:
         """Give copies of weight and bias."""
@@ -43,10 +45,13 @@ class Linear:
         return outputs
 
     def backward(self, gradient: Floats) -> Floats:
-        """With inputs X and gradient G: X'G for the weight W, the column sums of G for the bias, GW' for the inputs."""
+        """With inputs X and gradient G: X'G for the weight W, the column sums of G for the bias, GW' for the inputs.
+
+        The last is good until the next `backward`, which writes over it.
+        """
         np.matmul(self._inputs.T, gradient, out=self.weight.gradient)
         gradient.sum(axis=0, out=self.bias.gradient)
-        return gradient @ self.weight.value.T
+        return np.matmul(gradient, self.weight.value.T, out=self._handed_on.rows(len(gradient)))
 
 
 class Network:

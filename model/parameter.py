@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from model import memory
 from model.arrays import Floats
 
 
@@ -12,7 +11,7 @@ class Parameter:
     """An array and its gradient.
 
     Attributes:
-        value: the array.
+        value: the array, copied into memory that suits products.
         gradient: of the same shape, written by a layer's backward.
         rows: how many leading rows of `gradient` count; the rest of the gradient is zero, whatever stands there.
     """
@@ -22,8 +21,9 @@ class Parameter:
     rows: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make room for the gradient."""
-        self.gradient = np.zeros_like(self.value)
+        """Copy the array, and make room for the gradient."""
+        self.value = memory.copied(self.value)
+        self.gradient = memory.copied(0 * self.value)
         self.rows = len(self.value)
 
 

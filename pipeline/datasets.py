@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.examples import Examples
-from model.ink import ink_extents, ink_order
+from model.ink import ink_extents, ink_order, ink_totals
 from pipeline.errors import PipelineError, UsageError
 from pipeline.idx import read_idx
 
@@ -37,10 +37,10 @@ MNIST_DIGESTS: Final = {
 
 _DIGITS_FOR_TRAINING: Final = 1437
 _DESCRIPTION: Final = "dataset.json"
-_FORMAT: Final = 1
-_ARRAYS: Final = (
-    "train_pixels", "train_extents", "train_labels", "test_pixels", "test_extents", "test_labels", "pixel_order",
-)  # fmt: skip
+_FORMAT: Final = 2
+_PARTS: Final = ("train", "test")
+_KINDS: Final = ("pixels", "extents", "totals", "labels")
+_ARRAYS: Final = (*(f"{part}_{kind}" for part in _PARTS for kind in _KINDS), "pixel_order")
 _WRITING: Final = ".writing-"
 
 Images = NDArray[np.uint8]
@@ -132,11 +132,8 @@ def load(name: str, data_dir: Path) -> Dataset:
     folder = data_dir / name
     try:
         description = json.loads((folder / _DESCRIPTION).read_text())
-        arrays = {key: np.load(folder / f"{key}.npy", mmap_mode="r", allow_pickle=False) for key in _ARRAYS}
-        train, test = (
-            Examples(*(arrays[f"{part}_{kind}"] for kind in ("pixels", "extents", "labels")))
-            for part in ("train", "test")
-        )
+        arrays = {key: _mapped(folder / f"{key}.npy") for key in _ARRAYS}
+        train, test = (Examples(*(arrays[f"{part}_{kind}"] for kind in _KINDS)) for part in _PARTS)
         return Dataset(
             name,
             description["digest"],
@@ -152,6 +149,11 @@ def load(name: str, data_dir: Path) -> Dataset:
             f"There is no data set {name!r} in {data_dir} ({error}); prepare it first: mlflow run . -e prepare "
             f"-P dataset={name}"
         ) from error
+
+
+def _mapped(file: Path) -> NDArray[Any]:
+    """An array whose memory is the file. As plain array: NumPy's class of maps takes time in each small operation."""
+    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
 def _digits(_source: Path | None, _quiet: bool) -> Raw:
@@ -269,7 +271,8 @@ def _write_arrays(folder: Path, raw: Raw) -> None:
     arrays: dict[str, NDArray[Any]] = {"pixel_order": order}
     for part, images, labels in (("train", *raw[:2]), ("test", *raw[2:])):
         pixels = np.take(images.reshape(-1, features), order, axis=1)
-        arrays |= {f"{part}_pixels": pixels, f"{part}_extents": ink_extents(pixels), f"{part}_labels": labels}
+        kinds: tuple[NDArray[Any], ...] = (pixels, ink_extents(pixels), ink_totals(pixels), labels)
+        arrays |= {f"{part}_{kind}": array for kind, array in zip(_KINDS, kinds, strict=True)}
     digests = {key: _save(folder / f"{key}.npy", array) for key, array in arrays.items()}
     classes = int(raw.train_labels.max()) + 1
     description = {

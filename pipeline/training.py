@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.activations import ACTIVATIONS
 from model.examples import Examples
-from model.fit import EVALUATED_TOGETHER, Diverged, Position, Progress, evaluate, fit
+from model.fit import EVALUATED_TOGETHER, Diverged, Position, Progress, Window, evaluate, fit
 from model.losses import Loss, make_loss
 from model.network import Network
 from model.sgd import Sgd
@@ -223,7 +223,8 @@ class _Training:
                 if stop.is_set():
                     self._save()
                     raise Interrupted(f"stopped in epoch {self.position.epoch + 1}")
-        except Diverged:
+        except Diverged as divergence:
+            self._note_curve(divergence.windows)
             self.run.send(self.pending)
             raise
         return self._conclude()
@@ -245,8 +246,7 @@ class _Training:
     def _advance(self, progress: Progress) -> None:
         self.position = progress.position
         self.seconds += progress.seconds
-        for window in progress.windows:
-            self._note(window.step, {"train/loss": window.loss, "train/accuracy": window.accuracy})
+        self._note_curve(progress.windows)
         if progress.epoch_ended and self._is_due(progress.epoch):
             accuracy = self._evaluate(progress)
             self._save()
@@ -319,6 +319,10 @@ class _Training:
 
         example = self.dataset.images("test", np.arange(1))
         serving.save(folder, self.network, self.config.activation, example, run_id=self.run.run_id, model_id=model_id)
+
+    def _note_curve(self, windows: Iterable[Window]) -> None:
+        for window in windows:
+            self._note(window.step, {"train/loss": window.loss, "train/accuracy": window.accuracy})
 
     def _note(self, step: int, values: dict[str, float]) -> None:
         now = _milliseconds()

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.examples import Examples
 
@@ -9,35 +11,33 @@ from model.examples import Examples
 def test_a_part_is_a_view(examples):
     part = examples[10:30]
     assert len(part) == 20
-    for name in ("pixels", "extents", "labels"):
+    for name in ("pixels", "extents", "totals", "labels"):
         assert np.shares_memory(getattr(part, name), getattr(examples, name))
         np.testing.assert_array_equal(getattr(part, name), getattr(examples, name)[10:30])
 
 
-def test_a_memory_map_stays_mapped(tmp_path, examples):
-    path = tmp_path / "pixels.npy"
-    np.save(path, examples.pixels)
-    mapped = Examples(np.load(path, mmap_mode="r"), examples.extents, examples.labels)[5:]
-    assert isinstance(mapped.pixels, np.memmap)
-    batch = mapped.batch(np.array([3, 1]))
-    assert type(batch.pixels) is np.ndarray
-    np.testing.assert_array_equal(np.sort(batch.labels), np.sort(examples.labels[[8, 6]]))
+def test_a_batch_is_the_images_asked_for(examples):
+    indices = np.array([7, 100, 3, 55, 7, 236])
+    batch = examples.batch(indices)
+    for name in ("pixels", "extents", "totals", "labels"):
+        np.testing.assert_array_equal(getattr(batch, name), getattr(examples, name)[indices])
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64])
-def test_a_batch_holds_its_images_farthest_first(examples, dtype):
-    examples = Examples(examples.pixels, examples.extents.astype(dtype), examples.labels)
-    indices = np.array([7, 100, 3, 55, 7, 236])
-    batch = examples.batch(indices)
-    assert (np.diff(batch.extents.astype(int)) <= 0).all()
-    assert batch.extents[-1] == 0
-    rows = [(row.tobytes(), label) for row, label in zip(batch.pixels, batch.labels, strict=True)]
-    expected = [(examples.pixels[i].tobytes(), examples.labels[i]) for i in indices]
-    assert sorted(rows) == sorted(expected)
+@given(batch_size=st.integers(1, 300), seed=st.integers(0, 9))
+def test_mini_batches_keep_their_images_nearest_first(examples, dtype, batch_size, seed):
+    examples = Examples(examples.pixels, examples.extents.astype(dtype), examples.totals, examples.labels)
+    order = np.random.default_rng(seed).permutation(len(examples))[:200]
+    arranged = examples.nearest_first(order, batch_size)
+    assert len(arranged) == 200
+    for start in range(0, 200, batch_size):
+        part = slice(start, start + batch_size)
+        assert sorted(arranged[part]) == sorted(order[part])
+        assert (np.diff(examples.extents[arranged[part]].astype(int)) >= 0).all()
 
 
 def test_arrays_that_do_not_fit_are_refused(examples):
-    with pytest.raises(ValueError, match="237 images, 236 extents, 237 labels"):
-        Examples(examples.pixels, examples.extents[1:], examples.labels)
+    with pytest.raises(ValueError, match="237 images, 236 extents, 237 totals, 237 labels"):
+        Examples(examples.pixels, examples.extents[1:], examples.totals, examples.labels)
     with pytest.raises(ValueError, match="ascontiguousarray"):
-        Examples(np.asfortranarray(examples.pixels), examples.extents, examples.labels)
+        Examples(np.asfortranarray(examples.pixels), examples.extents, examples.totals, examples.labels)

@@ -14,6 +14,15 @@ from model.losses import make_loss
 from model.network import Linear
 from model.sgd import Sgd
 
+
+@pytest.fixture(scope="module", params=[1, 300, 10**6], autouse=True)
+def _product(request):
+    """Have products come apart into the smallest parts, into several, and not at all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.ink, "_PRODUCT", request.param)
+        yield
+
+
 small_images = arrays(
     np.uint8, st.tuples(st.integers(0, 12), st.integers(1, 9)), elements=st.sampled_from([0, 0, 1, 255])
 )
@@ -62,9 +71,14 @@ def test_forward_is_that_of_the_ordinary_layer(images):
 def test_forward_needs_no_order_of_the_images():
     ink, plain, pixels = both_layers()
     examples = ink.read(pixels)
-    nearest_first = np.argsort(examples.extents)
-    examples = Examples(examples.pixels[nearest_first], examples.extents[nearest_first], examples.labels)
-    expected = plain.forward(plain.read(pixels[nearest_first]))
+    farthest_first = np.argsort(-examples.extents)
+    examples = Examples(
+        examples.pixels[farthest_first],
+        examples.extents[farthest_first],
+        examples.totals[farthest_first],
+        examples.labels,
+    )
+    expected = plain.forward(plain.read(pixels[farthest_first]))
     np.testing.assert_allclose(ink.forward(examples), expected, rtol=1e-12, atol=1e-12)
 
 

@@ -16,8 +16,7 @@ def test_gradients_of_every_parameter(make_network, examples, numeric_gradient, 
     network, loss = make_network(hidden, activation, np.float64, plain=True), make_loss("softmax_cross_entropy")
     batch = examples[:4]
     targets = np.eye(5)[batch.labels]
-    loss.forward(network.forward(batch), targets)
-    network.backward(loss.backward())
+    network.backward(loss.backward(network.forward(batch), targets))
     analytic = {name: parameter.gradient.copy() for name, parameter in network.parameters.items()}
     for name, parameter in network.parameters.items():
         numeric = numeric_gradient(lambda: loss.forward(network.forward(batch), targets), parameter.value)
