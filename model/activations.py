@@ -24,7 +24,10 @@ class Activation(ABC):
 
     @abstractmethod
     def forward(self, inputs: Floats) -> Floats:
-        """Give a new array of outputs; `inputs` must stay as they are until `backward` is done."""
+        """Give a new array of outputs, which must stay as they are until `backward` is done.
+
+        Several threads may be here at once, as in a server: what is kept is for `backward`, and never read here.
+        """
 
     @abstractmethod
     def backward(self, gradient: Floats) -> Floats:
@@ -39,8 +42,8 @@ class Relu(Activation):
 
     def forward(self, inputs: Floats) -> Floats:
         """Cut off what is negative."""
-        self._outputs = np.maximum(inputs, 0)
-        return self._outputs
+        outputs = self._outputs = np.maximum(inputs, 0)
+        return outputs
 
     def backward(self, gradient: Floats) -> Floats:
         """Pass the gradient where the input was positive."""
@@ -60,8 +63,9 @@ class Sigmoid(Activation):
         with np.errstate(over="ignore"):
             np.exp(outputs, out=outputs)
         outputs += 1
-        self._outputs = np.reciprocal(outputs, out=outputs)
-        return self._outputs
+        np.reciprocal(outputs, out=outputs)
+        self._outputs = outputs
+        return outputs
 
     def backward(self, gradient: Floats) -> Floats:
         """Multiply by s (1 - s)."""
@@ -88,17 +92,17 @@ class Gelu(Activation):
     def forward(self, inputs: Floats) -> Floats:
         """Let through what is clearly positive, hold back what is clearly negative."""
         with np.errstate(over="ignore"):
-            self._squares = np.square(inputs)
-            np.minimum(self._squares, self.SATURATED, out=self._squares)
-            gate = self._squares * self.CUBIC
+            squares = np.square(inputs)
+            np.minimum(squares, self.SATURATED, out=squares)
+            gate = squares * self.CUBIC
             gate += self.LINEAR
             gate *= inputs
         np.tanh(gate, out=gate)
         gate *= 0.5
         gate += 0.5
-        self._gate = gate
-        self._outputs = inputs * gate
-        return self._outputs
+        outputs = inputs * gate
+        self._squares, self._gate, self._outputs = squares, gate, outputs
+        return outputs
 
     def backward(self, gradient: Floats) -> Floats:
         """Multiply by the derivative."""

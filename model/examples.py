@@ -51,10 +51,13 @@ class Examples:
         Args:
             order: (images,), indices of images, mini-batch after mini-batch.
             batch_size: images in a mini-batch; the last one may be smaller.
+
+        Returns:
+            The indices of the same mini-batches, each in its new order.
         """
         mini_batches = np.arange(len(order)) // batch_size
-        nearest_first = (mini_batches * (self.pixels.shape[1] + 1) + self.extents[order]).argsort()
-        arranged: Integers = order[nearest_first]
+        places = (mini_batches * (self.pixels.shape[1] + 1) + self.extents[order]).argsort()
+        arranged: Integers = order[places]
         return arranged
 
     def batch(self, indices: Integers) -> "Examples":

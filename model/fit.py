@@ -19,7 +19,10 @@ EVALUATED_TOGETHER = 250
 """Images in a slice of `evaluate`: enough for a fast product, few enough to stay in cache."""
 
 STRETCH = 2000
-"""Images in a stretch of training, after which its scores are looked at all together: a step itself needs no loss."""
+"""Images in a stretch of training, after which their scores are looked at together: a step itself needs no loss.
+
+At least one mini-batch is in it; the end of a window of the training curve and of an epoch end it earlier.
+"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Diverged(ArithmeticError):  # noqa: N818 - it says what happened
         windows: the points of the training curve since the last record.
     """
 
-    def __init__(self, epoch: int, step: int, loss: float, windows: tuple[Window, ...] = ()) -> None:
+    def __init__(self, epoch: int, step: int, loss: float, windows: tuple[Window, ...]) -> None:
         """Say where."""
         super().__init__(epoch, step, loss, windows)
         self.epoch = epoch
@@ -138,11 +141,11 @@ def fit(
         seed: of the order of the examples.
         position: where to go on; the states of `network` and `sgd` must be those of that moment. The result is the
             same, bit for bit, as that of a training without a stop.
-        interval: seconds of training after which there is a record even inside an epoch.
+        interval: seconds of training after which there is a record at the end of a stretch, even inside an epoch.
 
     Yields:
-        A record at the end of each epoch, and inside it when a stretch ends and `interval` has passed. All losses
-        before it are finite.
+        A record at the end of each epoch, and inside it whenever `interval` has passed. All losses before it are
+        finite.
 
     Raises:
         Diverged: a loss was not finite. The steps to the end of the stretch have been taken.
@@ -208,7 +211,7 @@ def _train(
 ) -> Floats:
     """Take the steps of a stretch; give the scores that each of its images had in its mini-batch."""
     scores = np.empty_like(targets)
-    # Numbers too large for their type show in the loss, and end the training there: no warning is needed as well.
+    # Numbers too large for their type show in the loss, which ends the training: no warning is needed as well.
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(indices), batch_size):
             part = slice(start, start + batch_size)

@@ -8,7 +8,6 @@ But the network sees (x - 128) / 255, in which the background is not zero and ta
 from bisect import bisect_right
 
 import numpy as np
-from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
 from numpy.typing import NDArray
 
 from model.arrays import Floats, Integers, Pixels
@@ -19,12 +18,20 @@ from model.parameter import Parameter
 BACKGROUND = 128 / 255
 """What scaling subtracts from x / 255: minus this is the background's value in the network's input."""
 
+try:
+    from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
+except ImportError:  # it is not part of NumPy's public face
+    __cpu_features__ = {}
+
 _PRODUCT: int = 1_000_000 if __cpu_features__.get("AVX512F") else 4_000_000
 """Multiplications in a product that does not come apart any further.
 
 Up to a million, OpenBLAS multiplies without packing the matrices first, where there is AVX-512. Elsewhere, each part
 packs the weights anew, and fewer parts are faster.
 """
+
+_LARGE_PART = 256
+"""Rows of a part where not even a few fit into such a product."""
 
 _SLICE = 4096
 """Images looked at together, so that a memory-mapped file never has to fit into memory."""
@@ -140,7 +147,7 @@ class InkLinear:
         stop = images
         while stop:
             columns = 2 + reach[stop - 1]
-            start = max(0, stop - self._together(columns))
+            start = max(0, stop - self._part(columns))
             np.matmul(rows[start:stop, :columns], matrix[:columns], out=outputs[start:stop])
             stop = start
         return outputs
@@ -153,15 +160,15 @@ class InkLinear:
         start = 0
         while start < far:
             first = bisect_right(reach, start - 2)
-            stop = min(far, start + self._together(images - first))
+            stop = min(far, start + self._part(images - first))
             np.matmul(rows[first:, start:stop].T, gradient[first:], out=out[start:stop])
             start = stop
         out[:2] = self._mixed @ out[:2]
         self.matrix.rows = far
 
-    def _together(self, others: int) -> int:
-        """Say how many images to multiply by so many columns at a time, or how many columns by so many images.
+    def _part(self, across: int) -> int:
+        """Say how many rows a part of a product has, where `across` is what its rows and columns are summed over.
 
-        In multiples of 4, as processors multiply several rows at once.
+        A multiple of 4, as processors multiply several rows at once.
         """
-        return max(4, _PRODUCT // (self.fan_out * others) // 4 * 4)
+        return _PRODUCT // (self.fan_out * across) // 4 * 4 or _LARGE_PART

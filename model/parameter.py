@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from model import memory
 from model.arrays import Floats
 
@@ -23,7 +25,7 @@ class Parameter:
     def __post_init__(self) -> None:
         """Copy the array, and make room for the gradient."""
         self.value = memory.copied(self.value)
-        self.gradient = memory.copied(0 * self.value)
+        self.gradient = memory.copied(np.zeros_like(self.value))
         self.rows = len(self.value)
 
 

@@ -37,10 +37,10 @@ MNIST_DIGESTS: Final = {
 
 _DIGITS_FOR_TRAINING: Final = 1437
 _DESCRIPTION: Final = "dataset.json"
-_FORMAT: Final = 2
-_PARTS: Final = ("train", "test")
-_KINDS: Final = ("pixels", "extents", "totals", "labels")
-_ARRAYS: Final = (*(f"{part}_{kind}" for part in _PARTS for kind in _KINDS), "pixel_order")
+_FORMAT: Final = 1
+_ARRAYS: Final = (
+    "train_pixels", "train_extents", "train_labels", "test_pixels", "test_extents", "test_labels", "pixel_order",
+)  # fmt: skip
 _WRITING: Final = ".writing-"
 
 Images = NDArray[np.uint8]
@@ -124,7 +124,7 @@ def prepare(name: str, *, data_dir: Path, source: Path | None = None, quiet: boo
 
 
 def load(name: str, data_dir: Path) -> Dataset:
-    """Open a prepared data set, as worker processes do: its files are mapped, not read.
+    """Open a prepared data set, as worker processes do: its files are mapped, and pixels only summed up.
 
     Raises:
         PipelineError: if it is not there.
@@ -133,7 +133,10 @@ def load(name: str, data_dir: Path) -> Dataset:
     try:
         description = json.loads((folder / _DESCRIPTION).read_text())
         arrays = {key: _mapped(folder / f"{key}.npy") for key in _ARRAYS}
-        train, test = (Examples(*(arrays[f"{part}_{kind}"] for kind in _KINDS)) for part in _PARTS)
+        train, test = (
+            Examples(pixels, arrays[f"{part}_extents"], ink_totals(pixels), arrays[f"{part}_labels"])
+            for part, pixels in (("train", arrays["train_pixels"]), ("test", arrays["test_pixels"]))
+        )
         return Dataset(
             name,
             description["digest"],
@@ -271,8 +274,7 @@ def _write_arrays(folder: Path, raw: Raw) -> None:
     arrays: dict[str, NDArray[Any]] = {"pixel_order": order}
     for part, images, labels in (("train", *raw[:2]), ("test", *raw[2:])):
         pixels = np.take(images.reshape(-1, features), order, axis=1)
-        kinds: tuple[NDArray[Any], ...] = (pixels, ink_extents(pixels), ink_totals(pixels), labels)
-        arrays |= {f"{part}_{kind}": array for kind, array in zip(_KINDS, kinds, strict=True)}
+        arrays |= {f"{part}_pixels": pixels, f"{part}_extents": ink_extents(pixels), f"{part}_labels": labels}
     digests = {key: _save(folder / f"{key}.npy", array) for key, array in arrays.items()}
     classes = int(raw.train_labels.max()) + 1
     description = {

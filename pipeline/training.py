@@ -297,7 +297,7 @@ class _Training:
             for kind in ("loss", "accuracy")
         }
         self.run.log_figure(pictures.training_curves(name, history), "training_curves.png")
-        verdicts = pictures.Verdicts(_scores(self.network, self.held_out), np.asarray(self.held_out.labels))
+        verdicts = pictures.Verdicts(_scores(self.network, self.held_out), self.held_out.labels)
         self.run.log_figure(pictures.confusion_matrix(f"{name}: {self.part} images", verdicts), "confusion_matrix.png")
         worst = verdicts.mistakes()
         images = (

@@ -1,24 +1,40 @@
-"""What the tests of interruptions share; `pytest tests/crash --kills 200` strikes more often."""
+"""What the tests of interruptions share; `pytest tests/crash --kills 200` strikes more often, `--on mnist` there."""
 
 import pytest
 
+from pipeline import datasets
 from tests.conftest import copy_store
-from tests.crash.grids import grid_in
+from tests.crash.grids import TRAININGS, grid_in
 
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=20, help="How often test_kills strikes.")
+    parser.addoption("--on", choices=list(TRAININGS), default="digits", help="The data set that grids train on.")
+
+
+@pytest.fixture(scope="session")
+def on(request):
+    return request.config.getoption("on", "digits")
+
+
+@pytest.fixture(scope="session")
+def data_dir(on, data_dir, request, tmp_path_factory):
+    if on == "digits":
+        return data_dir
+    folder = tmp_path_factory.mktemp("data")
+    datasets.prepare(on, data_dir=folder, source=request.getfixturevalue(on), quiet=True)
+    return folder
 
 
 @pytest.fixture
-def new_grid(tmp_path, data_dir, empty_store):
+def new_grid(tmp_path, data_dir, empty_store, on):
     """A function that makes a grid in a folder with an empty store."""
 
     def new(name, **kwargs):
         folder = tmp_path / name
         folder.mkdir()
         copy_store(empty_store, folder)
-        return grid_in(folder, data_dir, **kwargs)
+        return grid_in(folder, data_dir, **{"training": TRAININGS[on], **kwargs})
 
     return new
 
@@ -30,8 +46,8 @@ def grid(new_grid):
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(tmp_path_factory, data_dir):
+def uninterrupted(tmp_path_factory, data_dir, on):
     """What the grid comes to where nothing happens to it."""
-    with grid_in(tmp_path_factory.mktemp("uninterrupted"), data_dir) as grid:
+    with grid_in(tmp_path_factory.mktemp("uninterrupted"), data_dir, training=TRAININGS[on]) as grid:
         grid.finish()
         return grid.results()

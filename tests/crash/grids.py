@@ -23,6 +23,10 @@ TRAINING = (  # momentum, so that the optimiser has a state to lose; an epoch en
     *("--dataset", "digits", "--init-std", "he", "--learning-rate", "0.02", "--momentum", "0.9", "--batch-size", "50"),
     *("--max-epoch", "60", "--test-epoch", "2", "--disp-freq", "10"),
 )
+TRAININGS = {
+    "digits": TRAINING,
+    "mnist": ("--dataset", "mnist", "--momentum", "0.9", "--max-epoch", "20", "--test-epoch", "4"),
+}
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:

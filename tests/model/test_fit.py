@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import model.fit
-from model.fit import Diverged, Position, evaluate, fit
+from model.fit import Diverged, Position, Window, evaluate, fit
 from model.losses import LOSSES, make_loss
 from model.randomness import rng
 from model.sgd import Sgd
@@ -143,6 +143,7 @@ def test_every_image_is_seen_once_an_epoch_in_the_order_of_its_epoch(start, exam
         order = rng(SETTINGS["seed"], "order", epoch).permutation(237)
         for batch, indices in enumerate(seen[epoch * 12 : epoch * 12 + 12]):
             assert sorted(indices) == sorted(order[batch * 20 : batch * 20 + 20])
+            assert (np.diff(examples.extents[indices]) >= 0).all()
         assert sorted(order) == list(range(237))
 
 
@@ -169,25 +170,35 @@ def test_seconds_leave_out_what_the_caller_does(start, monkeypatch):
     assert seconds == [3, 3, 1, 3, 3, 1, 3, 3, 2]
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_divergence_says_where(start, loss, monkeypatch):
-    where = []
+@pytest.mark.parametrize(
+    ("loss", "learning_rate", "earliest"), [*((loss, 1e25, 1) for loss in LOSSES), ("euclidean", 3.0, BATCHES + 1)]
+)
+def test_divergence_says_where(start, loss, learning_rate, earliest, monkeypatch):
+    seen = []
     for stretch in (1, 40, 2000):
         monkeypatch.setattr(model.fit, "STRETCH", stretch)
-        _, sgd, train = start(loss=loss, learning_rate=1e25, momentum=0, max_epoch=50, disp_freq=1000)
+        _, _, train = start(loss=loss, learning_rate=learning_rate, momentum=0, max_epoch=50, disp_freq=1000)
         records = []
         with pytest.raises(Diverged) as caught:
             records.extend(train(interval=0))
-        assert not math.isfinite(caught.value.loss)
-        assert f"epoch {caught.value.epoch}, step {caught.value.step}" in str(caught.value)
-        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301 - our own
-        assert sgd.state() == {}
-        where.append((caught.value.epoch, caught.value.step))
-        assert all(record.step < caught.value.step for record in records)
+        error = caught.value
+        assert not math.isfinite(error.loss)
+        assert error.step >= earliest
+        assert error.epoch == (error.step - 1) // BATCHES + 1
+        assert f"epoch {error.epoch}, step {error.step}" in str(error)
+        assert all(record.step < error.step for record in records)
         assert all(math.isfinite(record.position.window_loss) for record in records)
         if stretch == 1:
-            assert records[-1].step == caught.value.step - 1
-    assert len(set(where)) == 1
+            assert [record.step for record in records] == list(range(1, error.step))
+        seen.append((error.epoch, error.step, str(error.loss)))
+    assert len(set(seen)) == 1
+
+
+def test_divergence_survives_the_way_between_processes():
+    error = Diverged(2, 13, math.inf, (Window(5, 0.5, 0.25),))
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert str(copy) == str(error)
+    assert copy.windows == error.windows
 
 
 def test_a_stretch_whose_losses_are_too_large_only_together_ends_the_training(start, monkeypatch):
@@ -232,7 +243,8 @@ def test_evaluation_in_between_changes_no_bits(start, examples):
 
 @pytest.mark.parametrize("decays", [{}, {"momentum": 0.9, "weight_decay": 0.01}])
 @pytest.mark.parametrize("hidden", [(11,), (9, 6)])
-def test_a_short_training_against_torch(make_network, images, examples, hidden, decays):
+@pytest.mark.parametrize("disp_freq", [1, 5])
+def test_a_short_training_against_torch(make_network, images, examples, hidden, decays, disp_freq):
     torch = pytest.importorskip("torch")
     network = make_network(hidden, "gelu", np.float64)
     start = network.weights()
@@ -255,20 +267,23 @@ def test_a_short_training_against_torch(make_network, images, examples, hidden, 
         examples,
         batch_size=20,
         max_epoch=2,
-        disp_freq=1,
+        disp_freq=disp_freq,
         seed=3,
         interval=0,
     )
+    taken = []
     for record in records:
-        epoch, batch = divmod(record.step - 1, BATCHES)
-        chosen = rng(3, "order", epoch).permutation(237)[batch * 20 : batch * 20 + 20]
-        scores = theirs(inputs[chosen])
-        their_loss = torch.nn.functional.cross_entropy(scores, labels[chosen])
-        their_sgd.zero_grad()
-        their_loss.backward()
-        their_sgd.step()
-        (window,) = record.windows
-        assert window.loss == pytest.approx(their_loss.item(), rel=1e-9)
+        for number in range(len(taken), record.step):
+            epoch, batch = divmod(number, BATCHES)
+            chosen = rng(3, "order", epoch).permutation(237)[batch * 20 : batch * 20 + 20]
+            their_loss = torch.nn.functional.cross_entropy(theirs(inputs[chosen]), labels[chosen])
+            their_sgd.zero_grad()
+            their_loss.backward()
+            their_sgd.step()
+            taken.append((their_loss.item(), len(chosen)))
+        for window in record.windows:
+            losses, sizes = zip(*taken[(window.step - 1) // disp_freq * disp_freq : window.step], strict=True)
+            assert window.loss == pytest.approx(np.average(losses, weights=sizes), rel=1e-9)
         ours = network.weights()
         for number, linear in enumerate((layer for layer in theirs if isinstance(layer, torch.nn.Linear)), start=1):
             np.testing.assert_allclose(ours[f"layer{number}.weight"], linear.weight.detach().numpy().T, atol=1e-10)

@@ -1,5 +1,7 @@
 """Networks: gradients through all layers, weights in and out, predictions."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,18 @@ def test_served_predictions_are_those_of_training(make_network, images, examples
     monkeypatch.setattr(Network, "PREDICTED_TOGETHER", 50)
     np.testing.assert_allclose(served.predict(images), whole, rtol=1e-4, atol=1e-5)
     assert served.predict(images[:0]).shape == (0, 5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_threads_predict_at_once(make_network, images, activation):
+    network = make_network((300,), activation)
+    served = Network.from_weights(network.weights(), ACTIVATIONS[activation]())
+    questions = [np.tile(images, (4, 1)), np.tile(images[::-1], (3, 1))]
+    answers = [served.predict(question) for question in questions]
+    with ThreadPoolExecutor(len(questions)) as threads:
+        for _ in range(20):
+            for answer, expected in zip(threads.map(served.predict, questions), answers, strict=True):
+                np.testing.assert_array_equal(answer, expected)
 
 
 def test_reading_scales_pixels():

@@ -71,6 +71,7 @@ def test_own_data_set_comes_back_as_it_was(data, source, arrays):
         )
         np.testing.assert_array_equal(dataset.images(part, np.arange(len(labels))), images)
         np.testing.assert_array_equal(examples.labels, labels)
+        np.testing.assert_array_equal(examples.totals, images.sum(axis=(1, 2), dtype=int))
         assert dataset.counts[part] == np.bincount(labels).tolist()
 
 
@@ -158,7 +159,7 @@ def test_a_killed_prepare_leaves_nothing_or_a_whole_data_set(data):
     whole = prepare("digits", data_dir=data / "whole").digest
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     outcomes = set()
-    for number in range(1, 14):
+    for number in range(1, 12):
         done = subprocess.run(
             [sys.executable, "-c", script, str(number), str(data)], env=environment, capture_output=True, check=False
         )
