@@ -2,6 +2,7 @@
 
 import json
 import threading
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,6 +153,17 @@ def test_diverged_network_fails_with_its_reason_and_takes_none_down(settings, st
     assert failed.status == "FAILED"
     assert "epoch 1" in failed.tags["reason"]
     assert parent_of(store).status == "FAILED"
+
+
+def test_a_diverged_network_keeps_every_point_of_its_curve(settings, store):
+    config = replace(QUICK, learning_rate=5.0, init_std=0.01, disp_freq=1)
+    with pytest.raises(PipelineError, match="training diverged"):
+        jobs.train_one(config, settings, {})
+    (run,) = store.search("tags.fingerprint LIKE '%'")
+    step = int(re.search(r"step (\d+)$", run.tags["reason"])[1])
+    assert step > 2
+    for key in ("train/loss", "train/accuracy"):
+        assert [point.step for point in store.history(run.run_id, key)] == list(range(1, step))
 
 
 def test_batch_size_beyond_the_data_is_refused_before_any_run(settings, store):
