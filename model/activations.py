@@ -93,7 +93,8 @@ class Gelu(Activation):
         """Let through what is clearly positive, hold back what is clearly negative."""
         with np.errstate(over="ignore"):
             squares = np.square(inputs)
-            np.minimum(squares, self.SATURATED, out=squares)
+            if squares.max(initial=0) > self.SATURATED:
+                np.minimum(squares, self.SATURATED, out=squares)
             gate = squares * self.CUBIC
             gate += self.LINEAR
             gate *= inputs

@@ -163,9 +163,10 @@ def fit(
             # Where a stretch ends depends on its start alone: a training that goes on there has the same ones.
             count = min(batches - done, disp_freq - step % disp_freq, max(1, STRETCH // batch_size))
             indices = order[done * batch_size : (done + count) * batch_size]
-            targets = one_hot.take(examples.labels[indices], axis=0)
+            labels = examples.labels[indices]
+            targets = one_hot.take(labels, axis=0)
             scores = _train(network, loss, sgd, examples, indices, targets, batch_size)
-            value, right = _judge(loss, scores, targets)
+            value, right = _judge(loss, scores, targets, labels)
             if not math.isfinite(value):
                 number, value = _first_not_finite(loss, scores, targets, batch_size)
                 raise Diverged(epoch + 1, step + number, value, tuple(windows))
@@ -195,7 +196,7 @@ def evaluate(network: Network, loss: Loss, examples: Examples) -> Evaluation:
         batch = examples.batch(order[start : start + EVALUATED_TOGETHER])
         with np.errstate(over="ignore", invalid="ignore"):
             scores = network.forward(batch)
-        value, right = _judge(loss, scores, one_hot.take(batch.labels, axis=0))
+        value, right = _judge(loss, scores, one_hot.take(batch.labels, axis=0), batch.labels)
         total, correct = total + value * len(batch), correct + right
     return Evaluation(total / len(examples), correct / len(examples))
 
@@ -223,11 +224,11 @@ def _train(
     return scores
 
 
-def _judge(loss: Loss, scores: Floats, targets: Floats) -> tuple[float, int]:
+def _judge(loss: Loss, scores: Floats, targets: Floats, labels: Integers) -> tuple[float, int]:
     """Give the mean loss of images, and how many are classified right."""
     with np.errstate(over="ignore", invalid="ignore"):
         value = loss.forward(scores, targets)
-    return value, int(np.count_nonzero(scores.argmax(axis=1) == targets.argmax(axis=1)))
+    return value, int(np.count_nonzero(scores.argmax(axis=1) == labels))
 
 
 def _first_not_finite(loss: Loss, scores: Floats, targets: Floats, batch_size: int) -> tuple[int, float]:
@@ -236,7 +237,9 @@ def _first_not_finite(loss: Loss, scores: Floats, targets: Floats, batch_size: i
     It is the last one where only the sum of all is too large for its type.
     """
     for start in range(0, len(scores), batch_size):
-        value, _ = _judge(loss, scores[start : start + batch_size], targets[start : start + batch_size])
+        part = slice(start, start + batch_size)
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = loss.forward(scores[part], targets[part])
         if not math.isfinite(value):
             return start // batch_size + 1, value
     return math.ceil(len(scores) / batch_size), math.inf

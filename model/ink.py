@@ -27,7 +27,8 @@ _PRODUCT: int = 1_000_000 if __cpu_features__.get("AVX512F") else 4_000_000
 """Multiplications in a product that does not come apart any further.
 
 Up to a million, OpenBLAS multiplies without packing the matrices first, where there is AVX-512. Elsewhere, each part
-packs the weights anew, and fewer parts are faster.
+packs the weights anew, and fewer parts are faster. Parts have a multiple of 4 rows, as processors multiply several at
+once.
 """
 
 _LARGE_PART = 256
@@ -144,10 +145,10 @@ class InkLinear:
         rows[:, 1] = examples.totals
         rows[:, 2:] = examples.pixels[:, : far - 2]
         outputs = self._outputs.rows(images)
-        stop = images
+        stop, room = images, _PRODUCT // self.fan_out
         while stop:
             columns = 2 + reach[stop - 1]
-            start = max(0, stop - self._part(columns))
+            start = max(0, stop - (room // columns // 4 * 4 or _LARGE_PART))
             np.matmul(rows[start:stop, :columns], matrix[:columns], out=outputs[start:stop])
             stop = start
         return outputs
@@ -157,18 +158,11 @@ class InkLinear:
         gradient *= 1 / 255**2
         rows, reach, out = self._inputs, self._reach, self.matrix.gradient
         images, far = rows.shape
-        start = 0
+        start, room = 0, _PRODUCT // self.fan_out
         while start < far:
             first = bisect_right(reach, start - 2)
-            stop = min(far, start + self._part(images - first))
+            stop = min(far, start + (room // (images - first) // 4 * 4 or _LARGE_PART))
             np.matmul(rows[first:, start:stop].T, gradient[first:], out=out[start:stop])
             start = stop
         out[:2] = self._mixed @ out[:2]
         self.matrix.rows = far
-
-    def _part(self, across: int) -> int:
-        """Say how many rows a part of a product has, where `across` is what its rows and columns are summed over.
-
-        A multiple of 4, as processors multiply several rows at once.
-        """
-        return _PRODUCT // (self.fan_out * across) // 4 * 4 or _LARGE_PART
