@@ -1,8 +1,8 @@
 """Commands on the digits, read back as a user of MLflow would."""
 
 import json
-import threading
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 
