@@ -1,4 +1,4 @@
-"""What the tests of interruptions share; `pytest tests/crash --kills 200` strikes more often, `--on mnist` there."""
+"""What the tests of interruptions share, and the options of `test_kills`."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.crash.grids import TRAININGS, grid_in
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=20, help="How often test_kills strikes.")
-    parser.addoption("--on", choices=list(TRAININGS), default="digits", help="The data set that grids train on.")
+    parser.addoption("--on", choices=list(TRAININGS), default="digits", help="The data set that test_kills trains on.")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""kill -9 at moments drawn from a seeded generator, several in each grid; `--kills 200` for more."""
+"""kill -9 at moments drawn from a seeded generator, several in each grid. For more: `--kills 200`, `--on mnist`."""
 
 import signal
 import time
