@@ -48,6 +48,7 @@ def run_tasks(
         Interrupted: on Ctrl-C or SIGTERM, after the outcomes of what was stopped.
         PipelineError: if the cluster cannot be reached.
     """
+    _quiet()
     from distributed import as_completed
 
     job = uuid.uuid4().hex
@@ -112,6 +113,13 @@ def stop_on_signal() -> Iterator[threading.Event]:
             signal.signal(each, handler)
 
 
+def _quiet() -> None:
+    """Keep Dask's log to itself, in the workers too: it reads this when it is imported."""
+    if "PIPELINE_VERBOSE" not in os.environ:
+        loggers = ("distributed", "distributed.client", "distributed.gc", "tornado.application", "asyncio")
+        os.environ.setdefault("DASK_LOGGING", repr(dict.fromkeys(loggers, "critical")))
+
+
 def dask_setup(_worker: "Worker") -> None:
     """Make a signal to a worker a request to stop its training; Dask calls this in each process that it starts."""
     for each in _SIGNALS:
@@ -146,7 +154,7 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
-            silence_logs="CRITICAL",
+            silence_logs=False,  # it would silence a process only until that begins to end
             preload=[__name__],
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
