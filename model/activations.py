@@ -24,7 +24,7 @@ class Activation(ABC):
 
     @abstractmethod
     def forward(self, inputs: Floats) -> Floats:
-        """Give a new array of outputs, which must stay as they are until `backward` is done.
+        """Turn inputs into outputs, in place; these must stay as they are until `backward` is done.
 
         Several threads may be here at once, as in a server: what is kept is for `backward`, and never read here.
         """
@@ -42,8 +42,8 @@ class Relu(Activation):
 
     def forward(self, inputs: Floats) -> Floats:
         """Cut off what is negative."""
-        outputs = self._outputs = np.maximum(inputs, 0)
-        return outputs
+        self._outputs = np.maximum(inputs, 0, out=inputs)
+        return inputs
 
     def backward(self, gradient: Floats) -> Floats:
         """Pass the gradient where the input was positive."""
@@ -59,13 +59,12 @@ class Sigmoid(Activation):
 
     def forward(self, inputs: Floats) -> Floats:
         """Squeeze any finite number into 0..1. An exponential that overflows to infinity gives the right limit, 0."""
-        outputs = -inputs
+        np.negative(inputs, out=inputs)
         with np.errstate(over="ignore"):
-            np.exp(outputs, out=outputs)
-        outputs += 1
-        np.reciprocal(outputs, out=outputs)
-        self._outputs = outputs
-        return outputs
+            np.exp(inputs, out=inputs)
+        inputs += 1
+        self._outputs = np.reciprocal(inputs, out=inputs)
+        return inputs
 
     def backward(self, gradient: Floats) -> Floats:
         """Multiply by s (1 - s)."""
@@ -101,9 +100,9 @@ class Gelu(Activation):
         np.tanh(gate, out=gate)
         gate *= 0.5
         gate += 0.5
-        outputs = inputs * gate
-        self._squares, self._gate, self._outputs = squares, gate, outputs
-        return outputs
+        inputs *= gate
+        self._squares, self._gate, self._outputs = squares, gate, inputs
+        return inputs
 
     def backward(self, gradient: Floats) -> Floats:
         """Multiply by the derivative."""

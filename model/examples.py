@@ -1,10 +1,25 @@
 """Examples are images with their labels, kept as the bytes they came in, for most of an image is background."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from model.arrays import Integers, Pixels
+
+
+class Batch(NamedTuple):
+    """Images that the network looks at together.
+
+    Attributes:
+        pixels: (images, features), as in `Examples`.
+        extents: (images,), as in `Examples`.
+        totals: (images,), as in `Examples`.
+    """
+
+    pixels: Pixels
+    extents: Integers
+    totals: Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +75,6 @@ class Examples:
         arranged: Integers = order[places]
         return arranged
 
-    def batch(self, indices: Integers) -> "Examples":
+    def batch(self, indices: Integers) -> Batch:
         """Copy some of the images out."""
-        pixels = self.pixels.take(indices, axis=0)
-        return Examples(pixels, self.extents[indices], self.totals[indices], self.labels[indices])
+        return Batch(self.pixels.take(indices, axis=0), self.extents[indices], self.totals[indices])

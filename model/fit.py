@@ -193,11 +193,12 @@ def evaluate(network: Network, loss: Loss, examples: Examples) -> Evaluation:
     order = np.argsort(examples.extents, kind="stable")
     total, correct = 0.0, 0
     for start in range(0, len(examples), EVALUATED_TOGETHER):
-        batch = examples.batch(order[start : start + EVALUATED_TOGETHER])
+        indices = order[start : start + EVALUATED_TOGETHER]
         with np.errstate(over="ignore", invalid="ignore"):
-            scores = network.forward(batch)
-        value, right = _judge(loss, scores, one_hot.take(batch.labels, axis=0), batch.labels)
-        total, correct = total + value * len(batch), correct + right
+            scores = network.forward(examples.batch(indices))
+        labels = examples.labels[indices]
+        value, right = _judge(loss, scores, one_hot.take(labels, axis=0), labels)
+        total, correct = total + value * len(labels), correct + right
     return Evaluation(total / len(examples), correct / len(examples))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Floats, Integers, Pixels
-from model.examples import Examples
+from model.examples import Batch
 from model.memory import Scratch
 from model.parameter import Parameter
 
@@ -127,23 +127,23 @@ class InkLinear:
         bias = base + BACKGROUND * weight.sum(axis=0, dtype=np.float64)
         return weight, bias.astype(weight.dtype)
 
-    def read(self, images: Pixels) -> Examples:
+    def read(self, images: Pixels) -> Batch:
         """Make of images in natural pixel order what `forward` takes."""
         pixels = images.take(self.pixel_order, axis=1)
-        return Examples(pixels, ink_extents(pixels), ink_totals(pixels), np.zeros(len(pixels), np.uint8))
+        return Batch(pixels, ink_extents(pixels), ink_totals(pixels))
 
-    def forward(self, examples: Examples) -> Floats:
+    def forward(self, batch: Batch) -> Floats:
         """Give (images, outputs), good until the next `forward`, which writes over it.
 
-        Right for examples in any order, fast for those that reach nearest first.
+        Right for images in any order, fast for those that reach nearest first.
         """
-        images, matrix = len(examples), self.matrix.value
-        reach = self._reach = np.maximum.accumulate(examples.extents).tolist()
+        images, matrix = len(batch.pixels), self.matrix.value
+        reach = self._reach = np.maximum.accumulate(batch.extents).tolist()
         far = 2 + reach[-1]
         rows = self._inputs = self._rows.rows(images)[:, :far]
         rows[:, 0] = 255
-        rows[:, 1] = examples.totals
-        rows[:, 2:] = examples.pixels[:, : far - 2]
+        rows[:, 1] = batch.totals
+        rows[:, 2:] = batch.pixels[:, : far - 2]
         outputs = self._outputs.rows(images)
         stop, room = images, _PRODUCT // self.fan_out
         while stop:

@@ -96,21 +96,22 @@ class Hinge(Loss):
 
     def forward(self, outputs: Floats, targets: Floats) -> float:
         """What each wrong class lacks of losing by the margin."""
-        lacking = outputs - self._needed(outputs, targets)
+        lacking = outputs - self._needed(outputs, targets)[:, None]
         lacking *= 1 - targets
         np.maximum(lacking, 0, out=lacking)
         return float(lacking.sum()) / len(outputs)
 
     def backward(self, outputs: Floats, targets: Floats) -> Floats:
         """1 / images for each wrong class that violates the margin, and minus their number for the right one."""
-        gradient = np.greater(outputs, self._needed(outputs, targets)).astype(outputs.dtype)
-        gradient -= targets * gradient.sum(axis=1, keepdims=True)
-        gradient /= len(gradient)
-        return gradient
+        scores = outputs.T.copy()
+        gradient = np.greater(scores, self._needed(outputs, targets)).astype(outputs.dtype)
+        gradient -= targets.T * gradient.sum(axis=0)
+        gradient /= len(outputs)
+        return gradient.T
 
     def _needed(self, outputs: Floats, targets: Floats) -> Floats:
-        """Give (images, 1): the score up to which a wrong class loses by the margin."""
-        needed: Floats = np.vecdot(outputs, targets)[:, None] - self.margin
+        """Give (images,): the score up to which a wrong class loses by the margin."""
+        needed: Floats = np.vecdot(outputs, targets) - self.margin
         return needed
 
 

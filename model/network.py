@@ -135,7 +135,7 @@ class Network:
         return next(iter(self.parameters.values())).value.dtype
 
     def forward(self, inputs: Any) -> Floats:
-        """Give the scores (images, classes) for what the first layer takes: `Examples` after `create`."""
+        """Give the scores (images, classes) for what the first layer takes: a `Batch` after `create`."""
         outputs = self.first.forward(inputs)
         for layer in self.rest:
             outputs = layer.forward(outputs)

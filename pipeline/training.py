@@ -364,8 +364,9 @@ class _Training:
 
 def _scores(network: Network, examples: Examples) -> NDArray[np.floating[Any]]:
     """The scores (images, classes), in the images' order."""
-    parts = range(0, len(examples), EVALUATED_TOGETHER)
-    return np.concatenate([network.forward(examples[start : start + EVALUATED_TOGETHER]) for start in parts])
+    order, parts = np.arange(len(examples)), range(0, len(examples), EVALUATED_TOGETHER)
+    batches = (examples.batch(order[start : start + EVALUATED_TOGETHER]) for start in parts)
+    return np.concatenate([network.forward(batch) for batch in batches])
 
 
 def _under(prefix: str, checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:

@@ -18,20 +18,19 @@ def test_the_gradient_is_the_derivative(name, numeric_gradient):
     random = np.random.default_rng(0)
     inputs, weights = random.normal(0, 2, (7, 9)), random.normal(size=(7, 9))
     activation = ACTIVATIONS[name]()
-    activation.forward(inputs)
+    activation.forward(inputs.copy())
     analytic = activation.backward(weights.copy())
-    numeric = numeric_gradient(lambda: float(np.sum(weights * ACTIVATIONS[name]().forward(inputs))), inputs)
+    numeric = numeric_gradient(lambda: float(np.sum(weights * ACTIVATIONS[name]().forward(inputs.copy()))), inputs)
     np.testing.assert_allclose(analytic, numeric, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_forward_leaves_its_inputs_and_keeps_their_type(name):
-    inputs = np.linspace(-3, 3, 12, dtype=np.float32).reshape(3, 4)
-    before = inputs.copy()
-    outputs = ACTIVATIONS[name]().forward(inputs)
-    np.testing.assert_array_equal(inputs, before)
-    assert outputs.dtype == np.float32
-    assert outputs.shape == inputs.shape
+def test_inputs_turn_into_outputs_and_gradients_into_gradients(name):
+    activation = ACTIVATIONS[name]()
+    for turn in (activation.forward, activation.backward):
+        array = np.linspace(-3, 3, 12, dtype=np.float32).reshape(3, 4)
+        assert turn(array) is array
+        assert array.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -52,8 +51,8 @@ def test_the_ends_of_the_float_range(dtype):
     largest = np.finfo(dtype).max
     inputs = np.array([-largest, -1e30, -200, 0, 200, 1e30, largest], dtype=dtype)
     sigmoid, gelu = Sigmoid(), Gelu()
-    np.testing.assert_allclose(sigmoid.forward(inputs), [0, 0, 0, 0.5, 1, 1, 1], atol=1e-80)
-    np.testing.assert_allclose(gelu.forward(inputs), np.maximum(inputs, 0))
+    np.testing.assert_allclose(sigmoid.forward(inputs.copy()), [0, 0, 0, 0.5, 1, 1, 1], atol=1e-80)
+    np.testing.assert_allclose(gelu.forward(inputs.copy()), np.maximum(inputs, 0))
     np.testing.assert_allclose(gelu.backward(np.ones_like(inputs)), [0, 0, 0, 0.5, 1, 1, 1], atol=1e-80)
 
 
@@ -87,7 +86,7 @@ def test_against_torch(name):
     expected = theirs[name](tensor)
     expected.sum().backward()
     activation = ACTIVATIONS[name]()
-    np.testing.assert_allclose(activation.forward(inputs), expected.detach().numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(activation.forward(inputs.copy()), expected.detach().numpy(), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(activation.backward(np.ones_like(inputs)), tensor.grad.numpy(), rtol=1e-9, atol=1e-12)
 
 

@@ -19,7 +19,7 @@ def test_a_part_is_a_view(examples):
 def test_a_batch_is_the_images_asked_for(examples):
     indices = np.array([7, 100, 3, 55, 7, 236])
     batch = examples.batch(indices)
-    for name in ("pixels", "extents", "totals", "labels"):
+    for name in batch._fields:
         np.testing.assert_array_equal(getattr(batch, name), getattr(examples, name)[indices])
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import model.fit
+from model.examples import Examples
 from model.fit import Diverged, Position, Window, evaluate, fit
 from model.losses import LOSSES, make_loss
 from model.randomness import rng
@@ -126,7 +127,8 @@ def test_windows_are_means_over_their_images(start, examples):
     windows = [w for r in train() for w in r.windows]
     assert [w.step for w in windows] == [5, 10, 12]
     for window, (first, last) in zip(windows, [(0, 100), (100, 200), (200, 237)], strict=True):
-        part = examples.batch(order[first:last])
+        seen = order[first:last]
+        part = Examples(*(getattr(examples, each.name)[seen] for each in fields(Examples)))
         expected = evaluate(network, loss, part)
         assert window.loss == pytest.approx(expected.loss, rel=1e-5)
         assert window.accuracy == pytest.approx(expected.accuracy, abs=1e-12)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import model.ink
-from model.examples import Examples
+from model.examples import Batch
 from model.fit import fit
 from model.ink import InkLinear, ink_extents, ink_order
 from model.losses import make_loss
@@ -72,16 +72,11 @@ def test_forward_is_that_of_the_ordinary_layer(images):
 @pytest.mark.usefixtures("parts")
 def test_forward_needs_no_order_of_the_images():
     ink, plain, pixels = both_layers()
-    examples = ink.read(pixels)
-    farthest_first = np.argsort(-examples.extents)
-    examples = Examples(
-        examples.pixels[farthest_first],
-        examples.extents[farthest_first],
-        examples.totals[farthest_first],
-        examples.labels,
-    )
+    batch = ink.read(pixels)
+    farthest_first = np.argsort(-batch.extents)
+    batch = Batch(*(array[farthest_first] for array in batch))
     expected = plain.forward(plain.read(pixels[farthest_first]))
-    np.testing.assert_allclose(ink.forward(examples), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(ink.forward(batch), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_blank_images():

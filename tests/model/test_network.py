@@ -17,8 +17,7 @@ from model.randomness import rng
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_of_every_parameter(make_network, examples, numeric_gradient, hidden, activation):
     network, loss = make_network(hidden, activation, np.float64, plain=True), make_loss("softmax_cross_entropy")
-    batch = examples[:4]
-    targets = np.eye(5)[batch.labels]
+    batch, targets = examples.batch(np.arange(4)), np.eye(5)[examples.labels[:4]]
     network.backward(loss.backward(network.forward(batch), targets))
     analytic = {name: parameter.gradient.copy() for name, parameter in network.parameters.items()}
     for name, parameter in network.parameters.items():
@@ -90,7 +89,8 @@ def test_served_predictions_are_those_of_training(make_network, images, examples
     for parameter in network.parameters.values():
         parameter.value += np.random.default_rng(0).normal(0, 0.001, parameter.value.shape).astype(np.float32)
     served = Network.from_weights(network.weights(), Gelu())
-    trained = network.forward(examples)
+    batch = examples.batch(np.arange(len(examples)))
+    trained = network.forward(batch)
     assert trained.std() > 0.1
     whole = served.predict(images)
     assert whole.dtype == np.float32
@@ -133,12 +133,13 @@ def test_from_weights_needs_all_of_them(make_network):
 
 def test_state_is_a_copy_and_comes_back(make_network, examples):
     network = make_network()
-    state, before = network.state(), network.forward(examples)
+    batch = examples.batch(np.arange(len(examples)))
+    state, before = network.state(), network.forward(batch)
     for parameter in network.parameters.values():
         parameter.value += 1
-    assert not np.array_equal(network.forward(examples), before)
+    assert not np.array_equal(network.forward(batch), before)
     network.load_state(state)
-    np.testing.assert_array_equal(network.forward(examples), before)
+    np.testing.assert_array_equal(network.forward(batch), before)
 
 
 def test_a_state_of_another_network_is_refused(make_network):
