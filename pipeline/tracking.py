@@ -37,6 +37,7 @@ OUTAGE_SECONDS: Final = float(os.environ.get("PIPELINE_OUTAGE_SECONDS", "180"))
 """How long a store may be out before work on it stops."""
 RENEWAL_SECONDS: Final = 30.0
 _DYING_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.5
 _METRICS_A_BATCH: Final = 1000  # MLflow's limit
 _PARENT_TAG: Final = "mlflow.parentRunId"
 _NOTE_TAG: Final = "mlflow.note.content"
@@ -186,7 +187,7 @@ class Store:
             reraise=True,
         )
         try:
-            return attempts(getattr(self.client, method), *args, **kwargs)
+            return attempts(lambda: getattr(self.client, method)(*args, **kwargs))
         except (MlflowException, OSError) as error:
             raise PipelineError(
                 f"The tracking store {_without_password(self.uri)} does not take {method} ({_first_line(error)}). "
@@ -327,6 +328,8 @@ class Store:
         lineage: DataLineage,
         lock: Path,
         unless: Callable[[], bool],
+        notify: Callable[[str], None],
+        stop: threading.Event,
     ) -> "OwnedRun":
         """Become the one process that trains a network: go on with its unfinished run, or create one.
 
@@ -339,10 +342,13 @@ class Store:
             lineage: logged where the run is created.
             lock: a file that the processes of this machine share.
             unless: whether nothing is left to do; asked where no other process of this machine can come between.
+            notify: told where it takes time to see whether a process of another machine lives.
+            stop: once set, that is waited for no longer.
 
         Raises:
             AlreadyFinished: if `unless` says so.
             Busy: if another living process has it.
+            Interrupted: on `stop`.
             PipelineError: if the store stays out.
         """
         from filelock import FileLock
@@ -362,14 +368,18 @@ class Store:
                     self._describe(owned.run_id, parameters, lineage)
                     return owned
             lease = _lease(unfinished)
+            holder = f"process {lease['pid']} on {lease['host']}"
             renewed = seen is not None and lease != seen
-            if renewed or (lease.get("host") == socket.gethostname() and time.monotonic() > patience):
+            if renewed or (_is_here(lease) and time.monotonic() > patience):
                 raise Busy(
-                    f"{unfinished.name} is being trained by process {lease.get('pid')} on {lease.get('host')} "
-                    f"(run {unfinished.run_id}). Run the same command again when it has finished."
+                    f"{unfinished.name} is being trained by {holder} (run {unfinished.run_id}). "
+                    "Run the same command again when it has finished."
                 )
+            if seen is None and not _is_here(lease):
+                notify(f"{holder} may be training it; waits up to {LEASE_SECONDS:.0f} s for a sign of life")
             seen = lease
-            time.sleep(0.5)
+            if stop.wait(_LOOK_SECONDS):
+                raise Interrupted(f"stopped while {holder} may be training it")
 
     def _unfinished(self, fingerprint: str) -> TrackedRun | None:
         runs = self.search(f"tags.fingerprint = '{fingerprint}' and attributes.status != 'FINISHED'")
@@ -402,7 +412,7 @@ class Store:
     def _take_over(self, run: TrackedRun, parent_id: str | None, tags: Mapping[str, str]) -> "OwnedRun":
         lease = new_lease()
         self.call("set_tag", run.run_id, "lease", lease)
-        if _lease(run).get("host") not in (None, socket.gethostname()):
+        if (before := _lease(run)) and not _is_here(before):
             time.sleep(2)  # two machines may have seen the lease end at once: the one that wrote last has it
             if self.get(run.run_id).tags.get("lease") != lease:
                 raise Busy(f"{run.name} (run {run.run_id}) was taken up by another machine at the same moment.")
@@ -551,7 +561,7 @@ class OwnedRun:
         if time.time() - self._renewed < LEASE_SECONDS:
             return
         lease = _lease(self.store.get(self.run_id))
-        if (lease.get("host"), lease.get("pid")) != (socket.gethostname(), os.getpid()):
+        if not _is_here(lease) or lease["pid"] != os.getpid():
             raise Busy(f"Run {self.run_id} was taken over by process {lease.get('pid')} on {lease.get('host')}.")
         self.store.call("set_tag", self.run_id, "lease", new_lease())
         self._renewed = time.time()
@@ -690,6 +700,7 @@ def new_lease() -> str:
     return json.dumps(
         {
             "host": socket.gethostname(),
+            "process_table": _process_table(),
             "pid": os.getpid(),
             "started": psutil.Process().create_time(),
             "expires": time.time() + LEASE_SECONDS,
@@ -706,11 +717,26 @@ def _alive(run: TrackedRun) -> bool:
     return run.status == "RUNNING" and lease_is_alive(_lease(run))
 
 
+@cache
+def _process_table() -> str:
+    """What tells this machine's process ids from those of a container on it, or of another machine of its name."""
+    try:
+        boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+        return f"{boot.read_text().strip()} {namespace.readlink()}"
+    except OSError:  # not Linux
+        return socket.gethostname()
+
+
+def _is_here(lease: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a lease could be seen from here."""
+    return (lease.get("host"), lease.get("process_table")) == (socket.gethostname(), _process_table())
+
+
 def lease_is_alive(lease: Mapping[str, Any]) -> bool:
     """Whether the process that wrote a lease lives: known at once on this machine, by the lease's end on another."""
     if not lease:
         return False
-    if lease["host"] != socket.gethostname():
+    if not _is_here(lease):
         return bool(lease["expires"] > time.time())
     try:
         process = psutil.Process(lease["pid"])
@@ -728,8 +754,14 @@ def _source_tags() -> dict[str, str]:
 @cache
 def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+    from sqlalchemy.exc import OperationalError
 
-    return MlflowClient(tracking_uri=uri)
+    try:
+        return MlflowClient(tracking_uri=uri)
+    except OperationalError as error:  # MLflow makes one of its own of it in all that comes after
+        raise MlflowException(_first_line(error), error_code=TEMPORARILY_UNAVAILABLE) from error
 
 
 def _experiment_id(client: "MlflowClient") -> str:

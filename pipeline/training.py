@@ -124,11 +124,15 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
             lineage=lineage(dataset, "training", task.data_dir),
             lock=task.checkpoint_dir / "claims.lock",
             unless=lambda: reuse(task) is not None,
+            notify=lambda text: report(Event("notice", task.config.name, task.config.max_epoch, text=text)),
+            stop=stop,
         )
     except AlreadyFinished:  # by another process, or by a worker that died before it could say so
         return cast("Outcome", reuse(task))
     except Busy as error:
         return Outcome(task.config, "RUNNING", reason=str(error))
+    except Interrupted as error:
+        return Outcome(task.config, "KILLED", reason=str(error))
     except PipelineError as error:
         return Outcome(task.config, "FAILED", reason=str(error))
     training = _Training(task, run, dataset, report)

@@ -12,9 +12,12 @@ import urllib.error
 import urllib.request
 from contextlib import closing
 
+import mlflow
 import psutil
 import pytest
+import sqlalchemy.exc
 
+from pipeline.tracking import Store
 from tests.crash.grids import grid_in, until
 from tests.crash.proxy import Proxy
 
@@ -115,6 +118,30 @@ def test_a_locked_database_is_waited_for(alone, uninterrupted):
         holder.execute("ROLLBACK")
     assert command.end() == 0, command.output
     same(alone, uninterrupted)
+
+
+def test_a_database_that_is_locked_at_the_start_is_said_to_be(alone, uninterrupted):
+    with closing(sqlite3.connect(alone.folder / "mlflow.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        command = alone.start()
+        one_clear_line(command, "database is locked")
+    alone.finish()
+    same(alone, uninterrupted)
+
+
+def test_a_worker_s_first_look_at_a_locked_database_is_not_its_last(store, monkeypatch):
+    whole, looks = mlflow.MlflowClient, []
+
+    def locked_at_first(**kwargs):
+        looks.append(kwargs)
+        if len(looks) == 1:
+            raise sqlalchemy.exc.OperationalError("SELECT", {}, sqlite3.OperationalError("database is locked"))
+        return whole(**kwargs)
+
+    monkeypatch.setattr(mlflow, "MlflowClient", locked_at_first)
+    fresh = Store(f"{store.uri}?", store.experiment_id)  # an address that this process has not used yet
+    assert fresh.call("get_experiment", store.experiment_id).experiment_id == store.experiment_id
+    assert len(looks) == 2
 
 
 @pytest.mark.parametrize(

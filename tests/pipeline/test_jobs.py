@@ -14,7 +14,7 @@ from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import grid
 from pipeline.jobs import Settings
-from pipeline.tracking import Store
+from pipeline.tracking import Store, new_lease
 from pipeline.training import Task, train
 from tests.conftest import copy_store
 
@@ -172,20 +172,49 @@ def test_batch_size_beyond_the_data_is_refused_before_any_run(settings, store):
     assert not list(store.search(""))
 
 
-def test_network_that_another_process_trains_is_left_alone(settings, store, tmp_path):
-    dataset = datasets.load("digits", settings.data_dir)
-    other = json.dumps({"host": "elsewhere", "pid": 1, "started": 0.0, "expires": 4e9})
-    fingerprint = QUICK.fingerprint(dataset.digest)
-    tags = {"fingerprint": fingerprint, "lease": other}
+@pytest.fixture(params=["another name", "the same name"])
+def elsewhere(request, settings, store, tmp_path):
+    """A network's task, the run in which a process of another machine trains it, and that one's lease."""
+    lease = json.loads(new_lease())
+    lease |= {"host": "elsewhere"} if request.param == "another name" else {"process_table": "of another machine"}
+    lease |= {"pid": 1, "started": 0.0, "expires": 4e9}
+    fingerprint = QUICK.fingerprint(datasets.load("digits", settings.data_dir).digest)
+    tags = {"fingerprint": fingerprint, "lease": json.dumps(lease)}
     run = store.client.create_run(store.experiment_id, tags=tags, run_name=QUICK.name)
-    later = json.dumps({**json.loads(other), "expires": 5e9})
-    renewed = threading.Timer(0.7, store.client.set_tag, [run.info.run_id, "lease", later])
-    renewed.start()
     task = Task(QUICK, fingerprint, store, None, settings.data_dir, tmp_path / "checkpoints")
-    outcome = train(task, report=lambda _event: None, stop=threading.Event())
+    return task, run.info.run_id, lease
+
+
+def test_network_that_another_machine_trains_is_left_alone(elsewhere):
+    task, run_id, lease = elsewhere
+    renewed = json.dumps(lease | {"expires": 5e9})
+    events = []
+
+    def sign_of_life(event):
+        events.append(event)
+        task.store.client.set_tag(run_id, "lease", renewed)
+
+    outcome = train(task, report=sign_of_life, stop=threading.Event())
     assert outcome.status == "RUNNING"
-    assert "process 1 on elsewhere" in outcome.reason
-    assert store.get(run.info.run_id).status == "RUNNING"
+    assert f"process 1 on {lease['host']}" in outcome.reason
+    assert task.store.get(run_id).status == "RUNNING"
+    assert [event.kind for event in events] == ["notice"]
+    assert f"process 1 on {lease['host']} may be training it" in events[0].text
+
+
+def test_a_sign_of_life_from_another_machine_is_not_waited_for_after_a_stop(elsewhere):
+    task, run_id, lease = elsewhere
+    stop = threading.Event()
+    outcome = train(task, report=lambda _event: stop.set(), stop=stop)
+    assert outcome.status == "KILLED"
+    assert task.store.get(run_id).tags["lease"] == json.dumps(lease)
+
+
+def test_network_whose_lease_on_another_machine_has_ended_is_taken_over(elsewhere):
+    task, run_id, lease = elsewhere
+    task.store.client.set_tag(run_id, "lease", json.dumps(lease | {"expires": 0.0}))
+    outcome = train(task, report=lambda _event: None, stop=threading.Event())
+    assert (outcome.status, outcome.run_id) == ("FINISHED", run_id)
 
 
 def test_parent_that_a_launcher_made_is_used(settings, store, monkeypatch):
