@@ -148,7 +148,7 @@ class Store:
 
         uri = mlflow.get_tracking_uri()
         try:
-            with _environment(MLFLOW_HTTP_REQUEST_TIMEOUT="5"):
+            with _environment(MLFLOW_HTTP_REQUEST_TIMEOUT="5"), _translated():
                 experiment_id = _experiment_id(_client(uri))
         except (MlflowException, OSError) as error:
             raise PipelineError(
@@ -187,12 +187,16 @@ class Store:
             reraise=True,
         )
         try:
-            return attempts(lambda: getattr(self.client, method)(*args, **kwargs))
+            return attempts(self._attempt, method, *args, **kwargs)
         except (MlflowException, OSError) as error:
             raise PipelineError(
                 f"The tracking store {_without_password(self.uri)} does not take {method} ({_first_line(error)}). "
                 "Everything reached is kept: run the same command again when the store is well."
             ) from error
+
+    def _attempt(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        with _translated():
+            return getattr(self.client, method)(*args, **kwargs)
 
     def _passes(self, error: BaseException) -> bool:
         from mlflow.exceptions import MlflowException
@@ -245,7 +249,8 @@ class Store:
 
         accepted = "it has to be runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion"
         try:
-            model = mlflow.pyfunc.load_model(uri)
+            with _translated():
+                model = mlflow.pyfunc.load_model(uri)
         except (MlflowException, OSError) as error:
             raise PipelineError(f"model is {uri!r}, which cannot be had ({_first_line(error)}); {accepted}.") from error
         if "image_shape" not in model.model_config:
@@ -378,7 +383,8 @@ class Store:
             if seen is None and not _is_here(lease):
                 notify(f"{holder} may be training it; waits up to {LEASE_SECONDS:.0f} s for a sign of life")
             seen = lease
-            if stop.wait(_LOOK_SECONDS):
+            time.sleep(_LOOK_SECONDS)
+            if stop.is_set():
                 raise Interrupted(f"stopped while {holder} may be training it")
 
     def _unfinished(self, fingerprint: str) -> TrackedRun | None:
@@ -699,8 +705,7 @@ def new_lease() -> str:
     """This process's claim, from now on for LEASE_SECONDS."""
     return json.dumps(
         {
-            "host": socket.gethostname(),
-            "process_table": _process_table(),
+            **_place(),
             "pid": os.getpid(),
             "started": psutil.Process().create_time(),
             "expires": time.time() + LEASE_SECONDS,
@@ -718,23 +723,35 @@ def _alive(run: TrackedRun) -> bool:
 
 
 @cache
-def _process_table() -> str:
-    """What tells this machine's process ids from those of a container on it, or of another machine of its name."""
-    try:
-        boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-        return f"{boot.read_text().strip()} {namespace.readlink()}"
-    except OSError:  # not Linux
-        return socket.gethostname()
+def _place() -> dict[str, str]:
+    """Where this process runs; process ids mean the same only where all of this is the same.
+
+    Its machine by two names, as many are called alike, the start of that machine, and the container on it.
+    """
+    place = {"host": socket.gethostname()}
+    files = {"machine": "/etc/machine-id", "boot": "/proc/sys/kernel/random/boot_id"}
+    for part, file in files.items():
+        with suppress(OSError):  # not Linux, or a container without it
+            place[part] = Path(file).read_text().strip()
+    with suppress(OSError):
+        place["processes"] = str(Path("/proc/self/ns/pid").readlink())
+    return place
 
 
-def _is_here(lease: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote a lease could be seen from here."""
-    return (lease.get("host"), lease.get("process_table")) == (socket.gethostname(), _process_table())
+def _is_here(lease: Mapping[str, Any], *parts: str) -> bool:
+    """Whether a lease was written where this process runs, as far as these parts of `_place` tell; or all of them."""
+    place = _place()
+    return all(lease.get(part) == place.get(part) for part in parts or place)
+
+
+def _is_from_before_this_machine_started(lease: Mapping[str, Any]) -> bool:
+    known = bool(_place().get("machine"))
+    return known and _is_here(lease, "host", "machine") and not _is_here(lease, "boot")
 
 
 def lease_is_alive(lease: Mapping[str, Any]) -> bool:
     """Whether the process that wrote a lease lives: known at once on this machine, by the lease's end on another."""
-    if not lease:
+    if not lease or _is_from_before_this_machine_started(lease):
         return False
     if not _is_here(lease):
         return bool(lease["expires"] > time.time())
@@ -754,13 +771,20 @@ def _source_tags() -> dict[str, str]:
 @cache
 def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Make MLflow's own error of a database's, as MLflow does once it has opened it."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
     from sqlalchemy.exc import OperationalError
 
     try:
-        return MlflowClient(tracking_uri=uri)
-    except OperationalError as error:  # MLflow makes one of its own of it in all that comes after
+        yield
+    except OperationalError as error:
         raise MlflowException(_first_line(error), error_code=TEMPORARILY_UNAVAILABLE) from error
 
 
