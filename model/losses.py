@@ -103,7 +103,7 @@ class Hinge(Loss):
 
     def backward(self, outputs: Floats, targets: Floats) -> Floats:
         """1 / images for each wrong class that violates the margin, and minus their number for the right one."""
-        scores = outputs.T.copy()
+        scores = outputs.T.copy()  # classes first, for speed: see `_classes_first`
         gradient = np.greater(scores, self._needed(outputs, targets)).astype(outputs.dtype)
         gradient -= targets.T * gradient.sum(axis=0)
         gradient /= len(outputs)
