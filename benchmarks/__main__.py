@@ -66,7 +66,7 @@ def document(found: Sequence[Section], command: str, minutes: float) -> str:
 
 
 def _summary(figures: Iterable[Figure]) -> str:
-    from pipeline.tables import markdown_table
+    from pipeline.display.tables import markdown_table
 
     rows = [[each.text, each.value, each.aim, "yes" if each.reached else "**no**"] for each in figures]
     return markdown_table(rows, ["figure", "measured", "aim", "reached"])
@@ -116,7 +116,7 @@ _COUNT = click.IntRange(min=1)
 )
 def main(data_dir: Path, output: Path, **values: object) -> None:
     """Measure speed, scaling, memory and the cost of tracking; write a report in markdown, and print it."""
-    from pipeline.datasets import load
+    from pipeline.data.datasets import load
     from pipeline.errors import PipelineError
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.activations import ACTIVATIONS
 from model.network import Network
 from model.randomness import rng
-from pipeline.datasets import Dataset, load
+from pipeline.data.datasets import Dataset, load
 
 HIDDEN = 128
 BATCH = 100

@@ -11,7 +11,7 @@ from benchmarks.contenders import CONTENDERS, OURS, Measured, begin, dense_limit
 from benchmarks.job import BATCH, HIDDEN, LEARNING_RATE, NINE, ONE, Data, Kind, flops, shares
 from benchmarks.processes import Process, cores, together
 from benchmarks.section import Figure, Section, at_least, counted, spread
-from pipeline.tables import markdown_table
+from pipeline.display.tables import markdown_table
 
 _LONGEST_FIRST: Final = NINE[::-1]  # GELU takes longer than the others: begun last, it would keep a core waiting
 

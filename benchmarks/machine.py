@@ -9,7 +9,7 @@ from typing import Final
 import psutil
 
 from benchmarks.processes import cores
-from pipeline.tables import markdown_table
+from pipeline.display.tables import markdown_table
 
 _LIBRARIES: Final = ("numpy", "mlflow", "dask", "torch", "jax", "scikit-learn")
 

@@ -22,11 +22,11 @@ from model.losses import LOSSES
 from pipeline.config import TrainingConfig
 from pipeline.experiments import grid, sweep
 from pipeline.report import published
-from pipeline.tracking import Store
-from pipeline.training import held_out
+from pipeline.tracking.store import Store
+from pipeline.training.trainer import held_out
 
 DIGEST: Final = "25c98f992c005963b7428e1f38418b23"
-"""Of MNIST, as `pipeline.datasets` computes it."""
+"""Of MNIST, as `pipeline.data.datasets` computes it."""
 SEEDS: Final = range(5)
 _BULK: Final = 1000
 _START: Final = 1_790_000_000_000

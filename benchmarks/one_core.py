@@ -9,7 +9,7 @@ from benchmarks.processes import Process, cores
 from benchmarks.section import Figure, Section, at_least, at_most, counted, spread
 from benchmarks.trainings import PARTS, Alone, Tracked, train_alone, train_tracked
 from pipeline.config import TrainingConfig
-from pipeline.tables import markdown_table
+from pipeline.display.tables import markdown_table
 from tests.servers import mlflow_server
 
 LOSS: Final = "softmax_cross_entropy"

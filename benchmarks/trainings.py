@@ -21,17 +21,17 @@ from model.losses import make_loss
 from model.network import Network
 from model.sgd import Sgd
 from pipeline.config import TrainingConfig
-from pipeline.datasets import Dataset, load
-from pipeline.tracking import Store
-from pipeline.training import Outcome, Task, train
+from pipeline.data.datasets import Dataset, load
+from pipeline.tracking.store import Store
+from pipeline.training.trainer import Outcome, Task, train
 
 PARTS: Final = {
-    "evaluation": "pipeline.training.evaluate",
-    "creating the run": "pipeline.tracking.Store.claim",
-    "metrics": "pipeline.tracking.OwnedRun.send",
-    "checkpoints": "pipeline.checkpoint.Checkpoints.save",
-    "pictures": "pipeline.training._Training._draw",
-    "model": "pipeline.tracking.OwnedRun.log_model",
+    "evaluation": "pipeline.training.trainer.evaluate",
+    "creating the run": "pipeline.tracking.store.Store.claim",
+    "metrics": "pipeline.tracking.store.OwnedRun.send",
+    "checkpoints": "pipeline.training.checkpoint.Checkpoints.save",
+    "pictures": "pipeline.training.trainer._Training._draw",
+    "model": "pipeline.tracking.store.OwnedRun.log_model",
 }
 """What a tracked run does beside training, and the function that does it."""
 

@@ -1,4 +1,4 @@
-"""Many networks through `pipeline.execution`: what a second worker gains, and how much memory one has of its own."""
+"""Many networks on worker processes: what a second worker gains, and how much memory one has of its own."""
 
 import os
 import threading
@@ -18,11 +18,11 @@ from benchmarks.trainings import finished, new_task
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline.config import TrainingConfig
-from pipeline.execution import cost, run_tasks
+from pipeline.display.tables import markdown_table
 from pipeline.experiments import grid
-from pipeline.tables import markdown_table
-from pipeline.tracking import Store
-from pipeline.training import Event
+from pipeline.tracking.store import Store
+from pipeline.training.executor import cost, run_tasks
+from pipeline.training.trainer import Event
 
 _PUBLISHED: Final = grid(TrainingConfig(), hidden_layers=(1, 2), activations=ACTIVATIONS, losses=LOSSES, seeds=[0])
 _LARGEST: Final = TrainingConfig(hidden_layers=2, activation="gelu", loss="hinge")

@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.experiments import STUDIES
 
 if TYPE_CHECKING:
-    from pipeline.jobs import Settings
+    from pipeline.commands import Settings
 
 _T = TypeVar("_T")
 _Command = Callable[..., Any]
@@ -105,7 +105,7 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
     def add(command: _Command) -> _Command:
         @wraps(command)
         def with_settings(*, verbose: bool, **values: Any) -> Any:
-            from pipeline.jobs import Settings
+            from pipeline.commands import Settings
 
             if verbose:
                 os.environ["PIPELINE_VERBOSE"] = "1"
@@ -172,7 +172,7 @@ def _told(values: dict[str, Any]) -> dict[str, str]:
 @click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Train, compare and search small neural networks, tracked in MLflow."""
-    from pipeline.execution import interruptible
+    from pipeline.training.executor import interruptible
 
     interruptible()
 
@@ -182,9 +182,9 @@ def main() -> None:
 @_settings(many=False)
 def prepare(dataset: str, settings: "Settings") -> None:
     """Bring a data set into the data folder, verified."""
-    from pipeline import jobs
+    from pipeline import commands
 
-    jobs.prepare(dataset, settings, _told({"dataset": dataset}))
+    commands.prepare(dataset, settings, _told({"dataset": dataset}))
 
 
 @main.command()
@@ -195,9 +195,9 @@ def prepare(dataset: str, settings: "Settings") -> None:
 @_settings(many=False)
 def train(settings: "Settings", **values: Any) -> None:
     """Train one network."""
-    from pipeline import jobs
+    from pipeline import commands
 
-    jobs.train_one(TrainingConfig(**values), settings, _told(values))
+    commands.train_one(TrainingConfig(**values), settings, _told(values))
 
 
 @main.command()
@@ -219,7 +219,7 @@ def grid(
     **values: Any,
 ) -> None:
     """Train every combination of depths, activations, losses and seeds; by default the 18 published networks."""
-    from pipeline import experiments, jobs
+    from pipeline import commands, experiments
 
     networks: dict[str, Any] = {
         "hidden_layers": hidden_layers,
@@ -228,7 +228,7 @@ def grid(
         "seeds": seeds,
     }
     configs = experiments.grid(TrainingConfig(**values), **networks)
-    jobs.train_all("grid", configs, settings, _told({**networks, **values}))
+    commands.train_all("grid", configs, settings, _told({**networks, **values}))
 
 
 @main.command()
@@ -246,12 +246,12 @@ def grid(
 @_settings(many=True)
 def sweep(settings: "Settings", **values: Any) -> None:
     """Train the published studies of the weak network, or one of your own."""
-    from pipeline import experiments, jobs
+    from pipeline import commands, experiments
 
     varied = ("study", "hidden_layers", "activation", "loss", "learning_rates", "max_epochs", "seeds")
     base = TrainingConfig(**{name: value for name, value in values.items() if name not in varied})
     configs = experiments.sweep(base, **{name: values[name] for name in varied})
-    jobs.train_all("sweep", configs, settings, _told(values))
+    commands.train_all("sweep", configs, settings, _told(values))
 
 
 @main.command()
@@ -262,11 +262,11 @@ def sweep(settings: "Settings", **values: Any) -> None:
 @_flag("--verbose", "Let libraries say all they have to say.")
 def predict(model_uri: str, images: Path, verbose: bool) -> None:
     """Classify images of digits with a trained network."""
-    from pipeline import jobs
+    from pipeline import commands
 
     if verbose:
         os.environ["PIPELINE_VERBOSE"] = "1"
-    jobs.predict(model_uri, images, _told({"model": model_uri, "images": images}))
+    commands.predict(model_uri, images, _told({"model": model_uri, "images": images}))
 
 
 @main.command()
@@ -293,8 +293,8 @@ def search(
     **values: Any,
 ) -> None:
     """Search learning rate and epochs with Optuna; the same command goes on until the study has its trials."""
-    from pipeline.search import Space
-    from pipeline.search import search as run
+    from pipeline.search.search import Space
+    from pipeline.search.search import search as run
 
     space = Space(learning_rates, max_epochs, epoch_step)
     told = {"trials": trials, "study": study, "sampler_seed": sampler_seed, "learning_rates": list(learning_rates),
@@ -311,11 +311,11 @@ def search(
 @_flag("--verbose", "Let libraries say all they have to say.")
 def report(output: Path, verbose: bool, **values: Any) -> None:
     """Turn the finished runs into tables beside the published ones, curves and judged claims."""
-    from pipeline import jobs
+    from pipeline import commands
 
     if verbose:
         os.environ["PIPELINE_VERBOSE"] = "1"
-    jobs.report(TrainingConfig(**values), output, _told({**values, "output": output}))
+    commands.report(TrainingConfig(**values), output, _told({**values, "output": output}))
 
 
 @main.command()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline import experiments, jobs
+from pipeline import commands, experiments
+from pipeline.commands import Settings
 from pipeline.config import HIDDEN_SIZES, TrainingConfig
 from pipeline.experiments import WEAK_NETWORK
-from pipeline.jobs import Settings
-from pipeline.search import Space, search
-from pipeline.tracking import Store
+from pipeline.search.search import Space, search
+from pipeline.tracking.store import Store
 
 
 def reproduce(
@@ -36,15 +36,15 @@ def reproduce(
     told = {**base.parameters(), "seeds": ",".join(map(str, seeds))}
     with Store.open().parent(f"reproduction {base.dataset}", parameters) as run:
         within = run.run_id
-        jobs.prepare(base.dataset, settings, {"dataset": base.dataset}, within)
+        commands.prepare(base.dataset, settings, {"dataset": base.dataset}, within)
         networks = experiments.grid(
             base, hidden_layers=HIDDEN_SIZES, activations=ACTIVATIONS, losses=LOSSES, seeds=seeds
         )
-        jobs.train_all("grid", networks, settings, told, within=within)
-        jobs.train_all("sweep", experiments.sweep(base, seeds=seeds), settings, told, within=within)
+        commands.train_all("grid", networks, settings, told, within=within)
+        commands.train_all("sweep", experiments.sweep(base, seeds=seeds), settings, told, within=within)
         named = ("hidden_layers", "activation", "loss")
         weak = replace(base, **{name: getattr(WEAK_NETWORK, name) for name in named})
         searched = {**told, "trials": str(trials)}
         search(weak, Space(), settings, searched, trials=trials, within=within)
-        jobs.report(base, output, {"dataset": base.dataset}, within)
+        commands.report(base, output, {"dataset": base.dataset}, within)
         run.describe("Every step of the reproduction is folded under this run; the last one, the report, has it all.")

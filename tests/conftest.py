@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import datasets
-from pipeline.jobs import Settings
-from pipeline.tracking import Store
+from pipeline.commands import Settings
+from pipeline.data import datasets
+from pipeline.tracking.store import Store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

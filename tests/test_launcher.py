@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking import Store
+from pipeline.tracking.store import Store
 from tests.conftest import REPOSITORY, copy_store
 
 NARROW = ["hidden_layers=1", "activations=relu,gelu", "losses=hinge", "learning_rate=0.1", "init_std=he", "max_epoch=3"]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline import pictures
 from pipeline.config import TrainingConfig
+from pipeline.display import figures
+from pipeline.display.tables import markdown_table
 from pipeline.experiments import STUDIES, grid
 from pipeline.report import published, tables
 from pipeline.report.claims import ABOUT_EQUAL, CLEARLY_LONGER, NEAR, Claim, Verdict, judge
 from pipeline.report.comparison import CONFIDENCE
 from pipeline.report.measured import SEEDS_WITH_CURVES, Runs, Search, require
-from pipeline.tables import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +131,7 @@ class _Document:
             yield f"## {_STUDIES[name]}"
             yield tables.study(self.runs, configs)
             if name == "learning_rate" and (points := self._by_rate()):
-                figure = pictures.by_learning_rate("Sigmoid + Euclidean, one hidden layer", points)
+                figure = figures.by_learning_rate("Sigmoid + Euclidean, one hidden layer", points)
                 yield self._figure("learning-rate", "Test accuracy by learning rate", figure)
 
     def _by_rate(self) -> Mapping[str, Mapping[float, float]]:
@@ -160,13 +160,13 @@ class _Document:
                 if (curve := self.runs.curve(run, "test/accuracy"))
             }
             if curves:
-                figure = pictures.overlay(title, curves, "test accuracy")
+                figure = figures.overlay(title, curves, "test accuracy")
                 yield self._figure(f"overlay-{depth}h", f"Test accuracy of all networks, {title.lower()}", figure)
         for config in self.networks:
             for run in self.runs.of(config)[:1]:
                 names = [f"{part}/{kind}" for part in ("train", "test") for kind in ("loss", "accuracy")]
                 history = {name: self.runs.curve(run, name) for name in names}
-                figure = pictures.training_curves(config.name, history)
+                figure = figures.training_curves(config.name, history)
                 yield self._figure(config.name.split(" ")[0], f"Training curves of {config.name}", figure)
 
     def _claims(self) -> Iterator[str]:
@@ -194,7 +194,7 @@ class _Document:
             yield _standing(search)
             yield tables.search(self.runs, search)
             points = {state: _points(search, state) for state in ("complete", "pruned")}
-            figure = pictures.search_history(search.study, {state: found for state, found in points.items() if found})
+            figure = figures.search_history(search.study, {state: found for state, found in points.items() if found})
             yield self._figure(f"search-{search.run_id[:8]}", f"History of the search {search.study}", figure)
             yield tables.trials(search)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError, UsageError
-from pipeline.tracking import Store, TrackedRun
+from pipeline.tracking.store import Store, TrackedRun
 
 FIGURES: Final = ("train_accuracy", "train_loss", "test_accuracy", "test_loss", "train_seconds")
 SEEDS_WITH_CURVES: Final = 5

@@ -9,11 +9,11 @@ from typing import Final
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline.config import TrainingConfig
+from pipeline.display.tables import markdown_table
 from pipeline.report import published
 from pipeline.report.claims import TARGETS, mean_epochs
 from pipeline.report.comparison import compare
 from pipeline.report.measured import SEEDS_WITH_CURVES, Measured, Runs, Search
-from pipeline.tables import markdown_table
 
 MISSING: Final = "missing"
 NETWORK_FIGURES: Final = {

@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from pipeline.tracking import Store
+from pipeline.tracking.store import Store
 from tests.browser import pages
 from tests.browser.ui import user_interface
 

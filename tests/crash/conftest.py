@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline import datasets
+from pipeline.data import datasets
 from tests.conftest import copy_store
 from tests.crash.grids import TRAININGS, grid_in
 

@@ -6,10 +6,10 @@ import traceback
 
 import pytest
 
-from pipeline import jobs
+from pipeline import commands
 from pipeline.config import TrainingConfig
-from pipeline.tracking import Store
-from pipeline.training import _Training
+from pipeline.tracking.store import Store
+from pipeline.training.trainer import _Training
 from tests.conftest import copy_store
 from tests.crash.grids import Grid
 
@@ -27,12 +27,12 @@ def attempt(tmp_path, data_dir, empty_store, monkeypatch):
         grid = Grid(tmp_path / name, data_dir)
         if not (grid.folder / "mlflow.db").exists():
             copy_store(empty_store, grid.folder)
-        settings = jobs.Settings(data_dir=data_dir, checkpoint_dir=grid.checkpoints, quiet=True)
+        settings = commands.Settings(data_dir=data_dir, checkpoint_dir=grid.checkpoints, quiet=True)
         child = os.fork()  # from a process that has imported MLflow: to start anew takes seconds
         if child == 0:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", grid.uri)
             monkeypatch.setattr(Store, "call", told(Store.call, strike))
-            leave_after(lambda: jobs.train_one(CONFIG, settings, {}))
+            leave_after(lambda: commands.train_one(CONFIG, settings, {}))
         return grid, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     return attempt

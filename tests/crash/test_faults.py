@@ -17,7 +17,7 @@ import psutil
 import pytest
 import sqlalchemy.exc
 
-from pipeline.tracking import Store
+from pipeline.tracking.store import Store
 from tests.crash.grids import grid_in, until
 from tests.crash.proxy import Proxy
 

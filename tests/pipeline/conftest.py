@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeline import jobs
+from pipeline import commands
+from pipeline.commands import Settings
 from pipeline.config import TrainingConfig
-from pipeline.jobs import Settings
-from pipeline.tracking import Store
-from pipeline.training import Outcome
+from pipeline.tracking.store import Store
+from pipeline.training.trainer import Outcome
 
 
 class Trained(NamedTuple):
@@ -31,7 +31,7 @@ def trained_once(tmp_path_factory, data_dir):
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
         patch.chdir(folder)
         settings = Settings(data_dir=data_dir, checkpoint_dir=folder / "checkpoints", quiet=True)
-        outcome = jobs.train_one(config, settings, {})
+        outcome = commands.train_one(config, settings, {})
         return Trained(Store.open(), outcome)
 
 

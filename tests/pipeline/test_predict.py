@@ -10,20 +10,20 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageOps
 
-from pipeline import datasets
 from pipeline.cli import main
+from pipeline.commands import train_one
 from pipeline.config import TrainingConfig
-from pipeline.drawing import read_images
-from pipeline.idx import write_idx
-from pipeline.jobs import train_one
-from pipeline.tracking import Store
+from pipeline.data import datasets
+from pipeline.data.drawn_digits import read_images
+from pipeline.data.idx import write_idx
+from pipeline.tracking.store import Store
 from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
 def predict(monkeypatch):
     """Run the command in this process, which keeps its own answer to Ctrl-C."""
-    monkeypatch.setattr("pipeline.execution.interruptible", lambda: None)
+    monkeypatch.setattr("pipeline.training.executor.interruptible", lambda: None)
     # A process of its own sets this once; here, `isolated` takes it away before every test.
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     return lambda model, images: CliRunner().invoke(main, ["predict", "--model", model, "--images", str(images)])
@@ -139,7 +139,7 @@ def test_a_model_that_cannot_be_had_is_one_clear_line(trained, predict, idx, mod
 
 
 def test_what_is_not_given_is_bad_usage(monkeypatch):
-    monkeypatch.setattr("pipeline.execution.interruptible", lambda: None)
+    monkeypatch.setattr("pipeline.training.executor.interruptible", lambda: None)
     done = CliRunner().invoke(main, ["predict", "--model", "runs:/x/model"])
     assert done.exit_code == 2
     assert "Missing option '--images'" in done.output

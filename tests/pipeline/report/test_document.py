@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from pipeline import jobs
+from pipeline import commands
 from pipeline.report.document import write
 from pipeline.report.measured import Runs
 from tests.pipeline.report.conftest import BASE, NETWORKS, SWEPT
@@ -135,7 +135,7 @@ def test_second_writing_replaces_the_first(store, make, tmp_path):
 
 def test_command_logs_the_report_to_its_run(store, make, tmp_path):
     make.published(NETWORKS[:2])
-    jobs.report(BASE, tmp_path / "out", {"dataset": "mnist"})
+    commands.report(BASE, tmp_path / "out", {"dataset": "mnist"})
     [run] = store.search("attributes.run_name = 'report mnist'")
     assert run.status == "FINISHED"
     assert {file.path for file in store.client.list_artifacts(run.run_id)} == {"results.md", "figures"}

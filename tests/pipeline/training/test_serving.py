@@ -11,7 +11,8 @@ from mlflow.exceptions import MlflowException
 
 from model.activations import Gelu
 from model.network import Network
-from pipeline import datasets, serving
+from pipeline.data import datasets
+from pipeline.training import serving
 from tests.servers import mlflow_server
 
 EXPECTED = r"numbers from 0 \(background\) to 255 \(ink\) in an array of shape \(N, 64\) or \(N, 8, 8\)"

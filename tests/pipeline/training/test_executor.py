@@ -10,7 +10,7 @@ from tests.crash.grids import REPOSITORY
 
 AFTER_THE_CLUSTER = """
 import logging
-from pipeline.execution import run_tasks
+from pipeline.training.executor import run_tasks
 if __name__ == "__main__":
     assert list(run_tasks([], workers=1, scheduler=None, report=print)) == []
     for name in ("distributed.batched", "distributed.client", "asyncio"):

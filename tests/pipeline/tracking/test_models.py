@@ -4,12 +4,12 @@ import mlflow
 import numpy as np
 import pytest
 
-from pipeline import jobs
+from pipeline import commands
 from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError, UsageError
-from pipeline.registry import CHAMPION, check_name, register
-from pipeline.tracking import OwnedRun
-from pipeline.training import Outcome
+from pipeline.tracking.registry import CHAMPION, check_name, register
+from pipeline.tracking.store import OwnedRun
+from pipeline.training.trainer import Outcome
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_run_without_a_model_is_refused(trained):
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", "@champion", "../up", " "])
 def test_a_name_that_the_registry_cannot_have_is_refused_before_any_work(name, settings, store):
     with pytest.raises(UsageError, match="register is"):
-        jobs.train_one(TrainingConfig(dataset="digits"), replace(settings, register=name), {})
+        commands.train_one(TrainingConfig(dataset="digits"), replace(settings, register=name), {})
     assert list(store.search("")) == []
 
 
@@ -116,11 +116,11 @@ def test_other_names_are_accepted(name):
 def test_the_best_of_a_command_is_registered_and_answers(trained, settings, tmp_path, capsys):
     settings = replace(settings, register="digits", checkpoint_dir=tmp_path)
     config = trained.outcome.config
-    jobs.train_one(replace(config, max_epoch=1), settings, {})
+    commands.train_one(replace(config, max_epoch=1), settings, {})
     assert "its champion: test accuracy" in capsys.readouterr().out
-    jobs.train_one(config, settings, {})  # the network that is trained already is only registered
+    commands.train_one(config, settings, {})  # the network that is trained already is only registered
     assert "version 2 of the registered model digits and its new champion" in capsys.readouterr().out
-    jobs.train_one(replace(config, max_epoch=2), settings, {})
+    commands.train_one(replace(config, max_epoch=2), settings, {})
     assert "the champion is still version 2" in capsys.readouterr().out
     model = mlflow.pyfunc.load_model("models:/digits@champion")
     assert model.metadata.run_id == trained.outcome.run_id

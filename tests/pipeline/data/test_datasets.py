@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import datasets
-from pipeline.datasets import MNIST_DIGESTS, load, prepare
+from pipeline.data import datasets
+from pipeline.data.datasets import MNIST_DIGESTS, load, prepare
+from pipeline.data.idx import write_idx
 from pipeline.errors import PipelineError, UsageError
-from pipeline.idx import write_idx
 from tests.conftest import REPOSITORY
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = MNIST_DIGESTS
@@ -153,7 +153,7 @@ def test_a_killed_prepare_leaves_nothing_or_a_whole_data_set(data):
         "    return run\n"
         "os.fsync = deadly(os.fsync)\n"
         "pathlib.Path.rename = deadly(pathlib.Path.rename)\n"
-        "from pipeline import datasets\n"
+        "from pipeline.data import datasets\n"
         "datasets.prepare('digits', data_dir=pathlib.Path(sys.argv[1]), quiet=True)\n"
     )
     whole = prepare("digits", data_dir=data / "whole").digest
@@ -175,7 +175,7 @@ def test_a_killed_prepare_leaves_nothing_or_a_whole_data_set(data):
 
 def test_two_at_once_both_end_well(data):
     script = (
-        "import pathlib, sys; from pipeline import datasets;"
+        "import pathlib, sys; from pipeline.data import datasets;"
         "print(datasets.prepare('digits', data_dir=pathlib.Path(sys.argv[1]), quiet=True).digest)"
     )
     processes = [

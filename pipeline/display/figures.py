@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline.config import TrainingConfig
-from pipeline.datasets import Dataset, Images
+from pipeline.data.datasets import Dataset, Images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

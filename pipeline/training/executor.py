@@ -16,8 +16,8 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import Interrupted, PipelineError
-from pipeline.tracking import leave
-from pipeline.training import Event, Outcome, Report, Task, train
+from pipeline.tracking.store import leave
+from pipeline.training.trainer import Event, Outcome, Report, Task, train
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Nanny, Worker

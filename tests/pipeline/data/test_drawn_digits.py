@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from pipeline.drawing import normalised, read_images
+from pipeline.data.drawn_digits import normalised, read_images
+from pipeline.data.idx import write_idx
 from pipeline.errors import PipelineError
-from pipeline.idx import write_idx
 
 MNIST = (28, 28)
 

@@ -11,13 +11,13 @@ import numpy as np
 import optuna
 import pytest
 
+from pipeline.commands import Settings
 from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError, UsageError
-from pipeline.jobs import Settings
-from pipeline.search import Space, search
-from pipeline.tracking import Store
+from pipeline.search.search import Space, search
+from pipeline.tracking.store import Store
 from tests.conftest import REPOSITORY, copy_store
-from tests.pipeline.test_jobs import weights
+from tests.pipeline.test_commands import weights
 
 BASE = TrainingConfig(
     dataset="digits", activation="sigmoid", learning_rate=0.1, init_std="he", max_epoch=20, test_epoch=2

@@ -4,8 +4,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline.checkpoint import Checkpoints
 from pipeline.errors import PipelineError
+from pipeline.training.checkpoint import Checkpoints
 
 ARRAYS = {"weight": np.arange(3, dtype=np.float32), "count": np.int64(7)}
 LAST = 200

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.datasets import Dataset
-from pipeline.training import Outcome
+from pipeline.data.datasets import Dataset
+from pipeline.training.trainer import Outcome
 
 _SHOWN = 100
 _FIGURES = {

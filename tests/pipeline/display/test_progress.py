@@ -11,8 +11,8 @@ import threading
 
 import pytest
 
-from pipeline.progress import progress
-from pipeline.training import Event
+from pipeline.display.progress import progress
+from pipeline.training.trainer import Event
 from tests.conftest import REPOSITORY
 
 NAMES = ["relu-hinge-2h max_epoch=20", "sigmoid-softmax_cross_entropy-1h max_epoch=20"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.training import Event, Report
+from pipeline.training.trainer import Event, Report
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -17,11 +17,11 @@ from model.fit import EVALUATED_TOGETHER, Diverged, Position, Progress, Window, 
 from model.losses import Loss, make_loss
 from model.network import Network
 from model.sgd import Sgd
-from pipeline.checkpoint import Checkpoint, Checkpoints
 from pipeline.config import TrainingConfig
-from pipeline.datasets import Dataset, load
+from pipeline.data.datasets import Dataset, load
 from pipeline.errors import Interrupted, PipelineError, UsageError
-from pipeline.tracking import AlreadyFinished, Busy, DataLineage, OwnedRun, Point, Store
+from pipeline.tracking.store import AlreadyFinished, Busy, DataLineage, OwnedRun, Point, Store
+from pipeline.training.checkpoint import Checkpoint, Checkpoints
 
 CHECKPOINT_SECONDS: Final = 30.0
 _HOLDOUT: Final = 6  # the last sixth of the training images is held out for validation
@@ -292,7 +292,7 @@ class _Training:
 
     def _draw(self) -> None:
         """Store the run's pictures; the curves come from the store, which holds all of them after any interruption."""
-        from pipeline import pictures
+        from pipeline.display import figures
 
         name = self.config.name
         history = {
@@ -300,9 +300,9 @@ class _Training:
             for part in ("train", self.part)
             for kind in ("loss", "accuracy")
         }
-        self.run.log_figure(pictures.training_curves(name, history), "training_curves.png")
-        verdicts = pictures.Verdicts(_scores(self.network, self.held_out), self.held_out.labels)
-        self.run.log_figure(pictures.confusion_matrix(f"{name}: {self.part} images", verdicts), "confusion_matrix.png")
+        self.run.log_figure(figures.training_curves(name, history), "training_curves.png")
+        verdicts = figures.Verdicts(_scores(self.network, self.held_out), self.held_out.labels)
+        self.run.log_figure(figures.confusion_matrix(f"{name}: {self.part} images", verdicts), "confusion_matrix.png")
         worst = verdicts.mistakes()
         images = (
             self.dataset.images("test", worst)
@@ -310,7 +310,7 @@ class _Training:
             else self.dataset.images("train", worst + len(self.examples))
         )
         title = f"{name}: most confident mistakes among the {self.part} images"
-        figure = pictures.mistakes(title, images, verdicts.said[worst], verdicts.labels[worst])
+        figure = figures.mistakes(title, images, verdicts.said[worst], verdicts.labels[worst])
         self.run.log_figure(figure, "mistakes.png")
         self.run.describe(
             f"{name} on {self.dataset.name}. To use it:\n\n```python\nimport mlflow\n\n"
@@ -319,7 +319,7 @@ class _Training:
         )
 
     def _write_model(self, folder: Path, model_id: str) -> None:
-        from pipeline import serving
+        from pipeline.training import serving
 
         example = self.dataset.images("test", np.arange(1))
         serving.save(folder, self.network, self.config.activation, example, run_id=self.run.run_id, model_id=model_id)

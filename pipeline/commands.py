@@ -6,19 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from pipeline import datasets, pictures
 from pipeline.config import TrainingConfig
-from pipeline.datasets import Dataset
-from pipeline.drawing import read_images
+from pipeline.data import datasets
+from pipeline.data.datasets import Dataset
+from pipeline.data.drawn_digits import read_images
+from pipeline.display import figures
+from pipeline.display.progress import progress
+from pipeline.display.tables import class_counts, predictions_csv, predictions_table, results_table
 from pipeline.errors import Interrupted, PipelineError
-from pipeline.execution import cost, run_tasks, stop_on_signal
-from pipeline.progress import progress
-from pipeline.registry import accuracy, check_name, register_best
 from pipeline.report.document import FIGURES, write
 from pipeline.report.measured import Runs, require
-from pipeline.tables import class_counts, predictions_csv, predictions_table, results_table
-from pipeline.tracking import OwnedRun, Store
-from pipeline.training import (
+from pipeline.tracking.registry import accuracy, check_name, register_best
+from pipeline.tracking.store import OwnedRun, Store
+from pipeline.training.executor import cost, run_tasks, stop_on_signal
+from pipeline.training.trainer import (
     Event,
     Outcome,
     Report,
@@ -66,7 +67,7 @@ def prepare(name: str, settings: Settings, parameters: Mapping[str, str], within
     with store.parent(f"prepare {name}", parameters, within=within) as run:
         run.log_dataset(lineage(dataset, "preparation", settings.data_dir))
         run.log_text(class_counts(dataset), "class_counts.md")
-        run.log_figure(pictures.samples(dataset), "samples.png")
+        run.log_figure(figures.samples(dataset), "samples.png")
         run.describe(f"Data set {name}, digest {dataset.digest}.\n\n{class_counts(dataset)}")
     return dataset
 
@@ -126,7 +127,7 @@ def predict(model_uri: str, images: Path, parameters: Mapping[str, str]) -> None
     with store.parent("predict", parameters) as run:
         run.log_used_model(model.model_id)
         run.log_text(predictions_csv(names, classes, scores), "predictions.csv")
-        run.log_figure(pictures.predictions(pixels, names, classes), "predictions.png")
+        run.log_figure(figures.predictions(pixels, names, classes), "predictions.png")
         run.describe(f"{len(names)} images classified by {model_uri}.\n\n{table}")
         print(table)
 
@@ -230,10 +231,10 @@ def _draw(store: Store, parent: OwnedRun, title: str, outcomes: Sequence[Outcome
         points = store.history(str(outcome.run_id), f"{held_out(config)}/accuracy")
         curves[config] = [(point.step / batches, point.value) for point in points]
     part = held_out(next(iter(done)))
-    parent.log_figure(pictures.overlay(title, curves, f"{part} accuracy"), "curves.png")
+    parent.log_figure(figures.overlay(title, curves, f"{part} accuracy"), "curves.png")
     if len({replace(config, hidden_layers=1, activation="relu", loss="hinge", seed=0) for config in done}) == 1:
         accuracies = {config: outcome.metrics[f"{part}_accuracy"] for config, outcome in done.items()}
-        parent.log_figure(pictures.accuracy_map(f"{title}: {part} accuracy", accuracies), "accuracy_map.png")
+        parent.log_figure(figures.accuracy_map(f"{title}: {part} accuracy", accuracies), "accuracy_map.png")
 
 
 @contextmanager

@@ -5,9 +5,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from pipeline import datasets, jobs, pictures
+from pipeline import commands
 from pipeline.config import TrainingConfig
-from pipeline.pictures import Verdicts
+from pipeline.data import datasets
+from pipeline.display import figures
+from pipeline.display.figures import Verdicts
 
 GRID = [
     TrainingConfig(hidden_layers=depth, activation=activation, loss=loss)
@@ -59,14 +61,14 @@ def test_labels_of_one_byte_do_not_overflow():
 
 
 def test_the_confusion_matrix_shows_the_counts(verdicts, drawn):
-    figure = pictures.confusion_matrix("a network", verdicts)
+    figure = figures.confusion_matrix("a network", verdicts)
     assert texts(figure.axes[0]) == ["1", "", "", "", "", "2", "1", "", "1"]
     assert drawn(figure).std() > 0
 
 
 def test_training_curves_stand_by_epoch_grouped_by_kind(drawn):
     curves = {f"{part}/{kind}": CURVE for part in ("train", "test") for kind in ("loss", "accuracy")}
-    figure = pictures.training_curves("a network", curves)
+    figure = figures.training_curves("a network", curves)
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss (mean over images)", "accuracy (%)"]
     for axes in figure.axes:
         assert axes.get_xlabel() == "epoch"
@@ -78,33 +80,33 @@ def test_training_curves_stand_by_epoch_grouped_by_kind(drawn):
 
 def test_mistakes_are_shown_with_what_they_are(drawn):
     images = np.full((13, 8, 8), 255, np.uint8)
-    figure = pictures.mistakes("a network", images, np.full(13, 3), np.full(13, 5))
+    figure = figures.mistakes("a network", images, np.full(13, 3), np.full(13, 5))
     assert texts(figure.axes[0]) == ["3, is 5"] * 13
     assert drawn(figure).std() > 0
 
 
 def test_a_network_without_mistakes_has_a_picture_that_says_so(drawn):
     nothing = np.zeros((0, 8, 8), np.uint8)
-    figure = pictures.mistakes("a network", nothing, np.zeros(0), np.zeros(0))
+    figure = figures.mistakes("a network", nothing, np.zeros(0), np.zeros(0))
     assert figure.get_suptitle() == "a network: none"
     drawn(figure)
 
 
 def test_samples_show_ten_of_each_class(data_dir, drawn):
-    figure = pictures.samples(datasets.load("digits", data_dir))
+    figure = figures.samples(datasets.load("digits", data_dir))
     assert texts(figure.axes[0]) == [str(label) for label in range(10) for _ in range(10)]
     drawn(figure)
 
 
 def test_predictions_show_the_first_hundred(drawn):
     images = np.zeros((120, 8, 8), np.uint8)
-    figure = pictures.predictions(images, [str(number) for number in range(120)], [7] * 120)
+    figure = figures.predictions(images, [str(number) for number in range(120)], [7] * 120)
     assert texts(figure.axes[0]) == [f"{number}: 7" for number in range(100)]
     drawn(figure)
 
 
 def test_the_overlay_has_all_networks_on_one_axis_a_depth(drawn):
-    figure = pictures.overlay("grid", dict.fromkeys(GRID, CURVE), "test accuracy")
+    figure = figures.overlay("grid", dict.fromkeys(GRID, CURVE), "test accuracy")
     assert [axes.get_title() for axes in figure.axes] == ["1 hidden layer", "2 hidden layers"]
     names = [
         f"{activation}, {loss}" for activation, loss in product(("relu", "sigmoid", "gelu"), ("euclidean", "hinge"))
@@ -121,7 +123,7 @@ def test_the_overlay_has_all_networks_on_one_axis_a_depth(drawn):
 def test_the_overlay_names_what_else_differs_and_each_seed_once(drawn):
     weak = TrainingConfig(activation="sigmoid")
     sweep = [replace(weak, learning_rate=rate, seed=seed) for rate in (0.01, 0.02) for seed in (0, 1)]
-    figure = pictures.overlay("sweep", dict.fromkeys(sweep, CURVE), "test accuracy")
+    figure = figures.overlay("sweep", dict.fromkeys(sweep, CURVE), "test accuracy")
     (axes,) = figure.axes
     assert legend(figure) == ["sigmoid-euclidean-1h learning_rate=0.01", "sigmoid-euclidean-1h learning_rate=0.02"]
     assert len(axes.lines) == 4
@@ -130,7 +132,7 @@ def test_the_overlay_names_what_else_differs_and_each_seed_once(drawn):
 
 
 def test_the_accuracy_map_has_a_cell_for_every_network(drawn):
-    figure = pictures.accuracy_map("grid", {config: 0.5 + number / 100 for number, config in enumerate(GRID)})
+    figure = figures.accuracy_map("grid", {config: 0.5 + number / 100 for number, config in enumerate(GRID)})
     assert texts(figure.axes[0]) == ["50.00%", "51.00%", "52.00%", "53.00%", "54.00%", "55.00%"]
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["relu", "sigmoid", "gelu"]
     drawn(figure)
@@ -139,7 +141,7 @@ def test_the_accuracy_map_has_a_cell_for_every_network(drawn):
 def test_the_accuracy_map_shows_the_mean_of_seeds_and_leaves_gaps_empty(drawn):
     accuracies = {replace(GRID[0], seed=seed): accuracy for seed, accuracy in enumerate((0.8, 0.9))}
     accuracies[GRID[3]] = 0.7
-    figure = pictures.accuracy_map("grid", accuracies)
+    figure = figures.accuracy_map("grid", accuracies)
     assert texts(figure.axes[0]) == ["85.00%", "", "", "70.00%"]
     drawn(figure)
 
@@ -151,12 +153,12 @@ def test_every_run_has_its_pictures(trained):
 
 def test_a_run_too_short_for_a_point_of_its_curve_has_them_as_well(store, settings):
     config = TrainingConfig(dataset="digits", max_epoch=1, disp_freq=1000, test_epoch=1000)
-    outcome = jobs.train_one(config, settings, {})
+    outcome = commands.train_one(config, settings, {})
     assert {"training_curves.png"} <= {file.path for file in store.client.list_artifacts(outcome.run_id)}
 
 
 def test_a_grid_has_the_overlay_and_the_map(trained, settings):
-    jobs.train_all("grid", [trained.outcome.config], settings, {})
+    commands.train_all("grid", [trained.outcome.config], settings, {})
     grid = next(trained.store.search("attributes.run_name = 'grid digits'"))
     files = {file.path for file in trained.store.client.list_artifacts(grid.run_id)}
     assert {"curves.png", "accuracy_map.png", "results.md"} <= files

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from model.examples import Examples
 from model.ink import ink_extents, ink_order, ink_totals
+from pipeline.data.idx import read_idx
 from pipeline.errors import PipelineError, UsageError
-from pipeline.idx import read_idx
 
 MIRRORS: Final = [
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -175,7 +175,7 @@ def _mnist(source: Path | None, quiet: bool) -> Raw:
     folder = source or (Path(os.environ["MNIST_DIR"]) if os.environ.get("MNIST_DIR") else None)
     if folder:
         return _from_folder("mnist", folder, MNIST_DIGESTS)
-    from pipeline.download import download
+    from pipeline.data.download import download
 
     with tempfile.TemporaryDirectory(prefix="mnist-") as temporary:
         download(MIRRORS, [f"{file}.gz" for file in MNIST_DIGESTS], Path(temporary), quiet=quiet)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.errors import UsageError
-from pipeline.tracking import Store
-from pipeline.training import Outcome, held_out
+from pipeline.tracking.store import Store
+from pipeline.training.trainer import Outcome, held_out
 
 CHAMPION: Final = "champion"
 

@@ -3,7 +3,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline import datasets, download
+from pipeline.data import datasets, download
 from pipeline.errors import PipelineError
 
 FILES = {f"file-{number}": bytes([number]) * 200_000 for number in range(3)}

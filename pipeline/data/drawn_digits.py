@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.datasets import Images
+from pipeline.data.datasets import Images
+from pipeline.data.idx import read_idx
 from pipeline.errors import PipelineError
-from pipeline.idx import read_idx
 
 if TYPE_CHECKING:
     from PIL.Image import Image

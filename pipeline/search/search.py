@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from model.randomness import rng
+from pipeline.commands import Settings, finished, prepared, run_networks
 from pipeline.config import TrainingConfig
-from pipeline.datasets import Dataset
+from pipeline.data.datasets import Dataset
+from pipeline.display.progress import progress
+from pipeline.display.tables import markdown_table
 from pipeline.errors import Interrupted, PipelineError, UsageError
-from pipeline.execution import run_tasks
-from pipeline.jobs import Settings, finished, prepared, run_networks
-from pipeline.progress import progress
-from pipeline.registry import check_name, register
 from pipeline.report.published import best_learning_rate
-from pipeline.tables import markdown_table
-from pipeline.tracking import RENEWAL_SECONDS, OwnedRun, Store, lease_is_alive, new_lease
-from pipeline.training import Event, Outcome, Stop, Task, check_batch_size, lineage, reuse
+from pipeline.tracking.registry import check_name, register
+from pipeline.tracking.store import RENEWAL_SECONDS, OwnedRun, Store, lease_is_alive, new_lease
+from pipeline.training.executor import run_tasks
+from pipeline.training.trainer import Event, Outcome, Stop, Task, check_batch_size, lineage, reuse
 
 if TYPE_CHECKING:
     import optuna

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import datasets, jobs
+from pipeline import commands
+from pipeline.commands import Settings
 from pipeline.config import TrainingConfig
+from pipeline.data import datasets
 from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import grid
-from pipeline.jobs import Settings
-from pipeline.tracking import Store, lease_is_alive, new_lease
-from pipeline.training import Task, train
+from pipeline.tracking.store import Store, lease_is_alive, new_lease
+from pipeline.training.trainer import Task, train
 from tests.conftest import copy_store
 
 QUICK = TrainingConfig(dataset="digits", learning_rate=0.1, init_std="he", max_epoch=3, test_epoch=2, disp_freq=5)
@@ -47,7 +48,7 @@ def four(tmp_path_factory, data_dir, empty_store):
         configs = grid(
             QUICK, hidden_layers=[1, 2], activations=["relu", "gelu"], losses=["softmax_cross_entropy"], seeds=[0]
         )
-        outcomes = jobs.train_all("grid", configs, settings, {"dataset": "digits"})
+        outcomes = commands.train_all("grid", configs, settings, {"dataset": "digits"})
         yield Store.open(), settings, configs, outcomes
 
 
@@ -109,7 +110,7 @@ def test_runs_have_pictures_and_the_parent_its_table(within_four):
 
 def test_finished_networks_are_reused_and_stay_under_their_parent(within_four):
     store, settings, configs, outcomes = within_four
-    again = jobs.train_all("grid", configs, settings, {"dataset": "digits", "seeds": "0"})
+    again = commands.train_all("grid", configs, settings, {"dataset": "digits", "seeds": "0"})
     assert [outcome.run_id for outcome in again] == [outcome.run_id for outcome in outcomes]
     assert all(outcome.reused for outcome in again)
     assert {store.get(outcome.run_id).parent_id for outcome in again} == {parent_of(store).run_id}
@@ -120,9 +121,9 @@ def test_weights_are_the_same_bits_in_any_grid_and_alone(four, workers, tmp_path
     finished, _, configs, outcomes = four
     settings = Settings(data_dir=data_dir, checkpoint_dir=tmp_path / "checkpoints", workers=workers, quiet=True)
     if workers == 1:
-        others = jobs.train_all("grid", configs[:2], settings, {})
+        others = commands.train_all("grid", configs[:2], settings, {})
     else:
-        others = [jobs.train_one(config, settings, {}) for config in configs[:2]]
+        others = [commands.train_one(config, settings, {}) for config in configs[:2]]
     store = Store.open()
     for first, second in zip(outcomes, others, strict=False):
         assert same_bits(weights(finished, first.run_id), weights(store, second.run_id))
@@ -130,13 +131,13 @@ def test_weights_are_the_same_bits_in_any_grid_and_alone(four, workers, tmp_path
 
 
 def test_force_trains_again(settings):
-    first = jobs.train_one(QUICK, settings, {})
-    assert jobs.train_one(QUICK, settings, {}).run_id == first.run_id
-    assert jobs.train_one(QUICK, replace(settings, force=True), {}).run_id != first.run_id
+    first = commands.train_one(QUICK, settings, {})
+    assert commands.train_one(QUICK, settings, {}).run_id == first.run_id
+    assert commands.train_one(QUICK, replace(settings, force=True), {}).run_id != first.run_id
 
 
 def test_validation_holds_out_the_last_sixth(settings, store):
-    outcome = jobs.train_one(replace(QUICK, validation=True), settings, {})
+    outcome = commands.train_one(replace(QUICK, validation=True), settings, {})
     assert outcome.metrics.keys() == {name.replace("test", "validation") for name in FINAL}
     kept = 1437 - 1437 // 6
     steps = [point.step for point in store.history(outcome.run_id, "validation/accuracy")]
@@ -146,7 +147,7 @@ def test_validation_holds_out_the_last_sixth(settings, store):
 def test_diverged_network_fails_with_its_reason_and_takes_none_down(settings, store):
     configs = [QUICK, replace(QUICK, learning_rate=1e30)]
     with pytest.raises(PipelineError, match=r"1 of 2 networks are not finished.*epoch 1"):
-        jobs.train_all("grid", configs, settings, {})
+        commands.train_all("grid", configs, settings, {})
     runs = {run.name: run for run in store.search("tags.fingerprint LIKE '%'")}
     assert runs[QUICK.name].status == "FINISHED"
     failed = runs[configs[1].name]
@@ -158,7 +159,7 @@ def test_diverged_network_fails_with_its_reason_and_takes_none_down(settings, st
 def test_a_diverged_network_keeps_every_point_of_its_curve(settings, store):
     config = replace(QUICK, learning_rate=5.0, init_std=0.01, disp_freq=1)
     with pytest.raises(PipelineError, match="training diverged"):
-        jobs.train_one(config, settings, {})
+        commands.train_one(config, settings, {})
     (run,) = store.search("tags.fingerprint LIKE '%'")
     step = int(re.search(r"step (\d+)$", run.tags["reason"])[1])
     assert step > 2
@@ -168,7 +169,7 @@ def test_a_diverged_network_keeps_every_point_of_its_curve(settings, store):
 
 def test_batch_size_beyond_the_data_is_refused_before_any_run(settings, store):
     with pytest.raises(UsageError, match="batch_size is 5000; it has to be at most 1437"):
-        jobs.train_all("grid", [replace(QUICK, batch_size=5000)], settings, {})
+        commands.train_all("grid", [replace(QUICK, batch_size=5000)], settings, {})
     assert not list(store.search(""))
 
 
@@ -231,13 +232,13 @@ def test_network_whose_lease_on_another_machine_has_ended_is_taken_over(elsewher
 def test_parent_that_a_launcher_made_is_used(settings, store, monkeypatch):
     run = store.client.create_run(store.experiment_id, run_name="whimsical-newt-1")
     monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
-    outcome = jobs.train_one(QUICK, settings, {"dataset": "digits"})
+    outcome = commands.train_one(QUICK, settings, {"dataset": "digits"})
     assert store.get(outcome.run_id).parent_id == run.info.run_id
     assert store.get(run.info.run_id).name == "train digits"
 
 
 def test_prepare_shows_what_the_data_are(settings, store):
-    dataset = jobs.prepare("digits", settings, {"dataset": "digits"})
+    dataset = commands.prepare("digits", settings, {"dataset": "digits"})
     [run] = store.search("")
     assert (run.name, run.status) == ("prepare digits", "FINISHED")
     assert dataset.digest in run.description
@@ -249,5 +250,5 @@ def test_prepare_shows_what_the_data_are(settings, store):
 def test_short_run_on_mnist(mnist, tmp_path):
     settings = Settings(data_dir=tmp_path / "data", source=mnist, quiet=True)
     config = TrainingConfig(loss="hinge", learning_rate=0.03, init_std="he", max_epoch=1)
-    outcome = jobs.train_one(config, settings, {})
+    outcome = commands.train_one(config, settings, {})
     assert outcome.metrics["test_accuracy"] > 0.9

@@ -1,0 +1,1 @@
+"""The hyperparameter search, an Optuna study that can be stopped at any moment."""
