@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model import memory
 from model.arrays import Floats
+from model.memory import copied
 
 
 @dataclass(eq=False)
@@ -24,8 +24,8 @@ class Parameter:
 
     def __post_init__(self) -> None:
         """Copy the array, and make room for the gradient."""
-        self.value = memory.copied(self.value)
-        self.gradient = memory.copied(np.zeros_like(self.value))
+        self.value = copied(self.value)
+        self.gradient = copied(np.zeros_like(self.value))
         self.rows = len(self.value)
 
 
