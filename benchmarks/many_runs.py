@@ -22,8 +22,9 @@ from model.losses import LOSSES
 from pipeline.config import TrainingConfig
 from pipeline.experiments import grid, sweep
 from pipeline.report import published
+from pipeline.tracking.parents import command_run
 from pipeline.tracking.store import Store
-from pipeline.training.trainer import held_out
+from pipeline.training.task import evaluation_split
 
 DIGEST: Final = "25c98f992c005963b7428e1f38418b23"
 """Of MNIST, as `pipeline.data.datasets` computes it."""
@@ -83,7 +84,7 @@ class Network:
         figures = {"train_loss": 0.1, "test_loss": 0.1, "train_seconds": 60.0, **(known.figures if known else {})}
         if self.config.loss == "softmax_cross_entropy":
             figures |= {name: 10 * figures[name] for name in ("train_loss", "test_loss")}
-        part = held_out(self.config)
+        part = evaluation_split(self.config)
         return {
             name.replace("test_", f"{part}_"): min(
                 value * random.normal(1, 0.002), 1 if "accuracy" in name else math.inf
@@ -93,7 +94,7 @@ class Network:
 
     def points(self) -> Iterator[tuple[str, float, int]]:
         """Name, value and step of each logged metric; the last of a name has its largest step."""
-        figures, config, part = self.figures(), self.config, held_out(self.config)
+        figures, config, part = self.figures(), self.config, evaluation_split(self.config)
         batches = (50_000 if config.validation else 60_000) // config.batch_size
         epochs = range(config.test_epoch, config.max_epoch + 1, config.test_epoch) if self.whole else []
         for epoch in [*epochs, config.max_epoch] if config.max_epoch not in epochs else epochs:
@@ -172,7 +173,10 @@ def fill(store: Store, count: int) -> int:
     from mlflow.store.db.base_sql_model import Base
     from sqlalchemy import create_engine, insert
 
-    with store.parent("grid mnist", {"runs": str(count)}) as nets, store.parent("search mnist", {}) as trials:
+    with (
+        command_run(store, "grid mnist", {"runs": str(count)}) as nets,
+        command_run(store, "search mnist", {}) as trials,
+    ):
         parents = {False: nets.run_id, True: trials.run_id}
     artifacts = str(store.call("get_experiment", store.experiment_id).artifact_location)
     dataset, inserted, waiting = uuid.uuid4().hex, 0, networks(count)

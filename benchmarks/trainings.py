@@ -23,15 +23,16 @@ from model.sgd import Sgd
 from pipeline.config import TrainingConfig
 from pipeline.data.datasets import Dataset, load
 from pipeline.tracking.store import Store
-from pipeline.training.trainer import Outcome, Task, train
+from pipeline.training.task import Outcome, Task
+from pipeline.training.trainer import train
 
 PARTS: Final = {
     "evaluation": "pipeline.training.trainer.evaluate",
-    "creating the run": "pipeline.tracking.store.Store.claim",
-    "metrics": "pipeline.tracking.store.OwnedRun.send",
+    "creating the run": "pipeline.training.trainer.acquire",
+    "metrics": "pipeline.tracking.runs.OwnedRun.send",
     "checkpoints": "pipeline.training.checkpoint.Checkpoints.save",
     "pictures": "pipeline.training.trainer._Training._draw",
-    "model": "pipeline.tracking.store.OwnedRun.log_model",
+    "model": "pipeline.tracking.runs.OwnedRun.log_model",
 }
 """What a tracked run does beside training, and the function that does it."""
 

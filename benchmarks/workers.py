@@ -22,7 +22,7 @@ from pipeline.display.tables import markdown_table
 from pipeline.experiments import grid
 from pipeline.tracking.store import Store
 from pipeline.training.executor import cost, run_tasks
-from pipeline.training.trainer import Event
+from pipeline.training.task import Event
 
 _PUBLISHED: Final = grid(TrainingConfig(), hidden_layers=(1, 2), activations=ACTIVATIONS, losses=LOSSES, seeds=[0])
 _LARGEST: Final = TrainingConfig(hidden_layers=2, activation="gelu", loss="hinge")

@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.experiments import STUDIES
 
 if TYPE_CHECKING:
-    from pipeline.commands import Settings
+    from pipeline.training.networks import Settings
 
 _T = TypeVar("_T")
 _Command = Callable[..., Any]
@@ -105,7 +105,7 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
     def add(command: _Command) -> _Command:
         @wraps(command)
         def with_settings(*, verbose: bool, **values: Any) -> Any:
-            from pipeline.commands import Settings
+            from pipeline.training.networks import Settings
 
             if verbose:
                 os.environ["PIPELINE_VERBOSE"] = "1"
@@ -293,8 +293,8 @@ def search(
     **values: Any,
 ) -> None:
     """Search learning rate and epochs with Optuna; the same command goes on until the study has its trials."""
-    from pipeline.search.search import Space
     from pipeline.search.search import search as run
+    from pipeline.search.space import Space
 
     space = Space(learning_rates, max_epochs, epoch_step)
     told = {"trials": trials, "study": study, "sampler_seed": sampler_seed, "learning_rates": list(learning_rates),
@@ -327,8 +327,8 @@ def report(output: Path, verbose: bool, **values: Any) -> None:
 @_settings(many=True)
 def reproduce(seeds: list[int], trials: int, output: Path, settings: "Settings", **values: Any) -> None:
     """Prepare, train the grid and the studies, search and report, reusing all that is finished."""
-    from pipeline import reproduction
+    from pipeline import commands
 
     told = _told({**values, "seeds": seeds, "trials": trials, "output": output})
     base = TrainingConfig(**values)
-    reproduction.reproduce(base, settings, told, seeds=seeds, trials=trials, output=output)
+    commands.reproduce(base, settings, told, seeds=seeds, trials=trials, output=output)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands import Settings
 from pipeline.data import datasets
 from pipeline.tracking.store import Store
+from pipeline.training.networks import Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

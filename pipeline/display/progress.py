@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.training.trainer import Event, Report
+from pipeline.training.task import Event, EventKind, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,13 +70,13 @@ class _Terminal:
         self._show_whole()
 
     def show(self, event: Event) -> None:
-        if event.kind == "notice":
+        if event.kind is EventKind.NOTICE:
             self._bars.console.print(f"{event.name}: {event.text}")
             return
         self._reached[event.name] = event.epoch / event.max_epoch
         self._begun.setdefault(event.name, self._reached[event.name])
         self._show_network(event)
-        if event.kind == "ended":
+        if event.kind is EventKind.ENDED:
             self._ended += 1
             self._reached[event.name] = 1.0
             self._bars.remove_task(self._lines.pop(event.name))
@@ -123,10 +123,10 @@ class _Lines:
         self._ended = 0
 
     def show(self, event: Event) -> None:
-        if event.kind == "started":
+        if event.kind is EventKind.STARTED:
             self._console.print(f"{event.name}: {event.text or 'begins'}")
-        elif event.kind == "notice":
+        elif event.kind is EventKind.NOTICE:
             self._console.print(f"{event.name}: {event.text}")
-        elif event.kind == "ended":
+        elif event.kind is EventKind.ENDED:
             self._ended += 1
             self._console.print(f"{event.name}: {event.text} ({self._ended} of {self._networks})")

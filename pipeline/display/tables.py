@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.data.datasets import Dataset
-from pipeline.training.trainer import Outcome
+from pipeline.training.task import Outcome
 
 _SHOWN = 100
 _FIGURES = {

@@ -10,14 +10,14 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
 from itertools import islice, pairwise
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import Interrupted, PipelineError
-from pipeline.tracking.store import leave
-from pipeline.training.trainer import Event, Outcome, Report, Task, train
+from pipeline.tracking.connection import leave
+from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task
+from pipeline.training.trainer import train
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Nanny, Worker
@@ -180,7 +180,7 @@ def _work(task: Task, job: str) -> Outcome:
     from distributed import get_worker
 
     worker = get_worker()
-    return train(task, report=lambda event: worker.log_event(job, astuple(event)), stop=_EitherStop(job))
+    return train(task, report=lambda event: worker.log_event(job, event.as_message()), stop=_EitherStop(job))
 
 
 class _EitherStop(threading.Event):
@@ -203,7 +203,7 @@ def _outcome(future: "Future[Outcome]", task: Task) -> Outcome:
     if error is None:
         outcome: Outcome = future.result()
         return outcome
-    return Outcome(task.config, "FAILED", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+    return Outcome(task.config, Status.FAILED, reason=f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def _stopped(client: "Client", job: str, futures: dict["Future[Outcome]", Task]) -> Iterator[Outcome]:
@@ -231,10 +231,10 @@ class _Narrator:
         self._begun: Counter[str] = Counter()
 
     def hear(self, message: tuple[float, tuple[Any, ...]]) -> None:
-        event = Event(*message[1])
-        if event.kind == "started":
+        event = Event.from_message(message[1])
+        if event.kind == EventKind.STARTED:
             self._begun[event.name] += 1
             if self._begun[event.name] > 1:
                 text = f"its worker process died; another one {event.text or 'trains it from the start'}"
-                self._report(Event("notice", event.name, event.max_epoch, event.epoch, text=text))
+                self._report(Event(EventKind.NOTICE, event.name, event.max_epoch, event.epoch, text=text))
         self._report(event)

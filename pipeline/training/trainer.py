@@ -1,10 +1,9 @@
 """Training one network is one task and one MLflow run, which an interruption leaves no trace in."""
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -17,75 +16,16 @@ from model.fit import EVALUATED_TOGETHER, Diverged, Position, Progress, Window, 
 from model.losses import Loss, make_loss
 from model.network import Network
 from model.sgd import Sgd
-from pipeline.config import TrainingConfig
 from pipeline.data.datasets import Dataset, load
-from pipeline.errors import Interrupted, PipelineError, UsageError
-from pipeline.tracking.store import AlreadyFinished, Busy, DataLineage, OwnedRun, Point, Store
+from pipeline.errors import Interrupted, PipelineError
+from pipeline.tracking.acquisition import AlreadyFinished, acquire, reparent
+from pipeline.tracking.runs import Busy, OwnedRun
+from pipeline.tracking.store import Point
 from pipeline.training.checkpoint import Checkpoint, Checkpoints
+from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage, split
+from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Stop, Task, evaluation_split
 
 CHECKPOINT_SECONDS: Final = 30.0
-_HOLDOUT: Final = 6  # the last sixth of the training images is held out for validation
-
-
-@dataclass(frozen=True)
-class Task:
-    """One network to train and the addresses that a process needs for it, wherever it runs."""
-
-    config: TrainingConfig
-    fingerprint: str
-    store: Store
-    parent_id: str | None
-    data_dir: Path
-    checkpoint_dir: Path
-    tags: dict[str, str] = field(default_factory=dict)
-    force: bool = False
-    """Whether a finished run is reused only if it is under the same parent: the command that goes on has trained it."""
-    watch: Callable[[int, float], None] | None = None
-    """Called with the epoch and the accuracy of every evaluation; it may raise `Stop`."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a training tells while it runs; `kind` is started, epoch, evaluated, ended or notice."""
-
-    kind: str
-    name: str
-    max_epoch: int
-    epoch: int = 0
-    accuracy: float | None = None
-    loss: float | None = None
-    seconds: float = 0.0
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a task ended.
-
-    Attributes:
-        config: of the network.
-        status: FINISHED, or MLflow's word for what it is instead: KILLED, FAILED, or RUNNING in another process.
-        run_id: None where no run could be made.
-        metrics: the last value of every metric.
-        reused: whether the run was finished before this task.
-        reason: why it is not FINISHED.
-        decided: whether training it again would end the same: it is finished, was stopped by its watch, or diverged.
-    """
-
-    config: TrainingConfig
-    status: str
-    run_id: str | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    reused: bool = False
-    reason: str = ""
-    decided: bool = False
-
-
-class Stop(Interrupted):
-    """Raised by a `watch` to end a training early: its run is KILLED for the reason given."""
-
-
-Report = Callable[[Event], None]
 
 
 def reuse(task: Task) -> Outcome | None:
@@ -94,9 +34,9 @@ def reuse(task: Task) -> Outcome | None:
     if run is None or (task.force and run.parent_id != task.parent_id):
         return None
     if task.parent_id:
-        task.store.adopt(run, task.parent_id)
+        reparent(task.store, run, task.parent_id)
     Checkpoints(task.checkpoint_dir / run.run_id).remove()  # its process may have been killed before it came to it
-    return Outcome(task.config, "FINISHED", run.run_id, dict(run.metrics), reused=True, decided=True)
+    return Outcome(task.config, Status.FINISHED, run.run_id, dict(run.metrics), reused=True, conclusive=True)
 
 
 def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
@@ -115,7 +55,8 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
     try:
         dataset = load(task.config.dataset, task.data_dir)
         check_batch_size(task.config, dataset)
-        run = task.store.claim(
+        run = acquire(
+            task.store,
             task.fingerprint,
             name=task.config.name,
             parent_id=task.parent_id,
@@ -123,68 +64,33 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
             tags=task.tags,
             lineage=lineage(dataset, "training", task.data_dir),
             lock=task.checkpoint_dir / "claims.lock",
-            unless=lambda: reuse(task) is not None,
-            notify=lambda text: report(Event("notice", task.config.name, task.config.max_epoch, text=text)),
+            already_done=lambda: reuse(task) is not None,
+            notify=lambda text: report(Event(EventKind.NOTICE, task.config.name, task.config.max_epoch, text=text)),
             stop=stop,
         )
     except AlreadyFinished:  # by another process, or by a worker that died before it could say so
         return cast("Outcome", reuse(task))
     except Busy as error:
-        return Outcome(task.config, "RUNNING", reason=str(error))
+        return Outcome(task.config, Status.RUNNING, reason=str(error))
     except Interrupted as error:
-        return Outcome(task.config, "KILLED", reason=str(error))
+        return Outcome(task.config, Status.KILLED, reason=str(error))
     except PipelineError as error:
-        return Outcome(task.config, "FAILED", reason=str(error))
+        return Outcome(task.config, Status.FAILED, reason=str(error))
     training = _Training(task, run, dataset, report)
     try:
-        with run.held(), threadpool_limits(1, user_api="blas"):
+        with run.heartbeat(), threadpool_limits(1, user_api="blas"):
             metrics = training.complete(stop)
     except Interrupted as error:
-        outcome = Outcome(task.config, "KILLED", run.run_id, reason=str(error), decided=isinstance(error, Stop))
+        outcome = Outcome(task.config, Status.KILLED, run.run_id, reason=str(error), conclusive=isinstance(error, Stop))
     except (PipelineError, Diverged) as error:
-        outcome = Outcome(task.config, "FAILED", run.run_id, reason=str(error), decided=isinstance(error, Diverged))
+        outcome = Outcome(
+            task.config, Status.FAILED, run.run_id, reason=str(error), conclusive=isinstance(error, Diverged)
+        )
     else:
-        outcome = Outcome(task.config, "FINISHED", run.run_id, metrics, decided=True)
-    if outcome.decided:
+        outcome = Outcome(task.config, Status.FINISHED, run.run_id, metrics, conclusive=True)
+    if outcome.conclusive:
         training.checkpoints.remove()
     return outcome
-
-
-def check_batch_size(config: TrainingConfig, dataset: Dataset) -> None:
-    """Refuse a mini-batch larger than the data.
-
-    Raises:
-        UsageError: naming both sizes.
-    """
-    size = len(_parts(config, dataset)[0])
-    if config.batch_size > size:
-        raise UsageError(
-            f"batch_size is {config.batch_size}; it has to be at most {size}, the training images of {dataset.name}."
-        )
-
-
-def held_out(config: TrainingConfig) -> str:
-    """What a network is evaluated on: "validation" or "test"."""
-    return "validation" if config.validation else "test"
-
-
-def batches_an_epoch(config: TrainingConfig, dataset: Dataset) -> int:
-    """Mini-batches in an epoch; the last one may be smaller."""
-    return -(-len(_parts(config, dataset)[0]) // config.batch_size)
-
-
-def lineage(dataset: Dataset, context: str, data_dir: Path) -> DataLineage:
-    """What MLflow keeps of a data set."""
-    profile = json.dumps({"train": len(dataset.train), "test": len(dataset.test), "classes": dataset.classes})
-    return DataLineage(dataset.name, dataset.digest, str(data_dir / dataset.name), profile, context)
-
-
-def _parts(config: TrainingConfig, dataset: Dataset) -> tuple[Examples, Examples]:
-    """The images to train on and those to evaluate on."""
-    if not config.validation:
-        return dataset.train, dataset.test
-    kept = len(dataset.train) - len(dataset.train) // _HOLDOUT
-    return dataset.train[:kept], dataset.train[kept:]
 
 
 class _Training:
@@ -192,13 +98,13 @@ class _Training:
 
     def __init__(self, task: Task, run: OwnedRun, dataset: Dataset, report: Report) -> None:
         config = self.config = task.config
-        self.watch = task.watch
+        self.on_evaluation = task.on_evaluation
         self.run = run
         self.dataset = dataset
         self.report = report
         self.checkpoints = Checkpoints(task.checkpoint_dir / run.run_id)
-        self.examples, self.held_out = _parts(config, dataset)
-        self.part = held_out(config)
+        self.examples, self.held_out = split(config, dataset)
+        self.part = evaluation_split(config)
         self.batches = batches_an_epoch(config, dataset)
         sizes = config.layer_sizes(len(dataset.pixel_order), dataset.classes)
         self.network = Network.create(
@@ -218,9 +124,9 @@ class _Training:
 
     def complete(self, stop: threading.Event) -> dict[str, float]:
         """Train from where the last checkpoint stands to the end; returns the final metrics."""
-        self._tell("started", text=self._restore())
-        if self.watch and self.evaluated:
-            self.watch(*self.evaluated[-1])  # a killed process may not have come to it
+        self._tell(EventKind.STARTED, text=self._restore())
+        if self.on_evaluation and self.evaluated:
+            self.on_evaluation(*self.evaluated[-1])  # a killed process may not have come to it
         try:
             for progress in self._fit():
                 self._advance(progress)
@@ -256,12 +162,12 @@ class _Training:
             self._save()
             self.run.send(self.pending)
             self.pending = []
-            if self.watch:
-                self.watch(progress.epoch, accuracy)
+            if self.on_evaluation:
+                self.on_evaluation(progress.epoch, accuracy)
         else:
             if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
                 self._save()
-            self._tell("epoch")
+            self._tell(EventKind.EPOCH)
 
     def _is_due(self, epoch: int) -> bool:
         return epoch % self.config.test_epoch == 0 or epoch == self.config.max_epoch
@@ -270,7 +176,7 @@ class _Training:
         result = evaluate(self.network, self.loss, self.held_out)
         self._note(progress.step, {f"{self.part}/loss": result.loss, f"{self.part}/accuracy": result.accuracy})
         self.evaluated.append((progress.epoch, result.accuracy))
-        self._tell("evaluated", accuracy=result.accuracy, loss=result.loss)
+        self._tell(EventKind.EVALUATED, accuracy=result.accuracy, loss=result.loss)
         return result.accuracy
 
     def _conclude(self) -> dict[str, float]:
@@ -361,7 +267,9 @@ class _Training:
         damaged = f", {checkpoint.damaged} damaged checkpoint passed over" if checkpoint.damaged else ""
         return f"goes on after epoch {self.position.epoch}{damaged}"
 
-    def _tell(self, kind: str, *, accuracy: float | None = None, loss: float | None = None, text: str = "") -> None:
+    def _tell(
+        self, kind: EventKind, *, accuracy: float | None = None, loss: float | None = None, text: str = ""
+    ) -> None:
         config = self.config
         self.report(Event(kind, config.name, config.max_epoch, self.position.epoch, accuracy, loss, self.seconds, text))
 

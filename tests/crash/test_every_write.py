@@ -9,6 +9,7 @@ import pytest
 from pipeline import commands
 from pipeline.config import TrainingConfig
 from pipeline.tracking.store import Store
+from pipeline.training.networks import Settings
 from pipeline.training.trainer import _Training
 from tests.conftest import copy_store
 from tests.crash.grids import Grid
@@ -27,7 +28,7 @@ def attempt(tmp_path, data_dir, empty_store, monkeypatch):
         grid = Grid(tmp_path / name, data_dir)
         if not (grid.folder / "mlflow.db").exists():
             copy_store(empty_store, grid.folder)
-        settings = commands.Settings(data_dir=data_dir, checkpoint_dir=grid.checkpoints, quiet=True)
+        settings = Settings(data_dir=data_dir, checkpoint_dir=grid.checkpoints, quiet=True)
         child = os.fork()  # from a process that has imported MLflow: to start anew takes seconds
         if child == 0:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", grid.uri)

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import pytest
 
 from pipeline import commands
-from pipeline.commands import Settings
 from pipeline.config import TrainingConfig
 from pipeline.tracking.store import Store
-from pipeline.training.trainer import Outcome
+from pipeline.training.networks import Settings
+from pipeline.training.task import Outcome
 
 
 class Trained(NamedTuple):

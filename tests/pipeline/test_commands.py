@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from pipeline import commands
-from pipeline.commands import Settings
 from pipeline.config import TrainingConfig
 from pipeline.data import datasets
 from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import grid
-from pipeline.tracking.store import Store, lease_is_alive, new_lease
-from pipeline.training.trainer import Task, train
+from pipeline.tracking.lease import lease_is_alive, new_lease
+from pipeline.tracking.store import Store
+from pipeline.training.networks import Settings
+from pipeline.training.task import Task
+from pipeline.training.trainer import train
 from tests.conftest import copy_store
 
 QUICK = TrainingConfig(dataset="digits", learning_rate=0.1, init_std="he", max_epoch=3, test_epoch=2, disp_freq=5)

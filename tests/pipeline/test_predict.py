@@ -16,7 +16,7 @@ from pipeline.config import TrainingConfig
 from pipeline.data import datasets
 from pipeline.data.drawn_digits import read_images
 from pipeline.data.idx import write_idx
-from pipeline.tracking.store import Store
+from pipeline.tracking.models import load_served
 from tests.conftest import REPOSITORY
 
 
@@ -161,7 +161,7 @@ def test_digits_drawn_as_people_do_are_recognised(mnist, tmp_path, settings):
             drawn.point(lambda grey: grey * 235 // 255), tuple(int(draw.integers(space - side)) for space in sheet.size)
         )
         sheet.save(folder / f"{number:03}.png")
-    model = Store.open().served(f"runs:/{outcome.run_id}/model")
+    model = load_served(f"runs:/{outcome.run_id}/model")
     as_they_are = np.mean(model.predict(images)[0] == labels)
     as_drawn = np.mean(model.predict(read_images(folder, (28, 28))[1])[0] == labels)
     assert as_they_are > 0.9

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from pipeline.display.progress import progress
-from pipeline.training.trainer import Event
+from pipeline.training.task import Event, EventKind
 from tests.conftest import REPOSITORY
 
 NAMES = ["relu-hinge-2h max_epoch=20", "sigmoid-softmax_cross_entropy-1h max_epoch=20"]
@@ -91,7 +91,7 @@ def terminal(monkeypatch):
 
 
 def event(number, epoch, kind="evaluated", **more):
-    return Event(kind, NAMES[number], 20, epoch, **more)
+    return Event(EventKind(kind), NAMES[number], 20, epoch, **more)
 
 
 def test_a_terminal_has_a_line_for_each_network(terminal):

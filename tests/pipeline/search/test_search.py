@@ -11,11 +11,12 @@ import numpy as np
 import optuna
 import pytest
 
-from pipeline.commands import Settings
 from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError, UsageError
-from pipeline.search.search import Space, search
+from pipeline.search.search import search
+from pipeline.search.space import Space
 from pipeline.tracking.store import Store
+from pipeline.training.networks import Settings
 from tests.conftest import REPOSITORY, copy_store
 from tests.pipeline.test_commands import weights
 

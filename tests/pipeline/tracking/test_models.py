@@ -7,9 +7,9 @@ import pytest
 from pipeline import commands
 from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError, UsageError
-from pipeline.tracking.registry import CHAMPION, check_name, register
-from pipeline.tracking.store import OwnedRun
-from pipeline.training.trainer import Outcome
+from pipeline.tracking.models import CHAMPION, check_name, model_version, register
+from pipeline.tracking.runs import OwnedRun
+from pipeline.training.task import Outcome
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def network(trained):
 
 @pytest.fixture
 def champion(trained):
-    return lambda name: trained.store.model_version(name, CHAMPION)
+    return lambda name: model_version(trained.store, name, CHAMPION)
 
 
 def test_the_first_one_is_champion(trained, network, champion):

@@ -1,0 +1,178 @@
+"""Logged models, and the registry: the best network under a name of its own.
+
+The alias `champion` marks the best version: `models:/NAME@champion`. Another version gets the alias only if its
+accuracy on the same data is higher.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from pipeline.errors import PipelineError, UsageError
+from pipeline.tracking.connection import first_line, translated
+from pipeline.tracking.store import Store
+from pipeline.training.task import Outcome, accuracy, evaluation_split
+
+CHAMPION: Final = "champion"
+
+
+class ModelVersion(NamedTuple):
+    """A version of a registered model."""
+
+    version: str
+    run_id: str
+    tags: Mapping[str, str]
+
+
+class ServedModel:
+    """A network as others get it, by `mlflow.pyfunc`.
+
+    Attributes:
+        model_id: MLflow's.
+        image_shape: rows and columns of the images that it takes.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """Wrap what `mlflow.pyfunc.load_model` gave."""
+        rows, columns = model.model_config["image_shape"]
+        self.image_shape = (int(rows), int(columns))
+        self.model_id = str(model.model_id)
+        self._model = model
+
+    def predict(self, images: Any) -> tuple[list[int], list[list[float]]]:
+        """The class of each image and the scores of all classes.
+
+        Raises:
+            PipelineError: naming the images that are expected.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            answers = self._model.predict(images)
+        except MlflowException as error:
+            raise PipelineError(first_line(error)) from error
+        return answers["class"].tolist(), answers["scores"].tolist()
+
+
+def load_served(uri: str) -> "ServedModel":
+    """The model at `uri`, ready to answer.
+
+    Raises:
+        PipelineError: if there is none, or it is not one of this project.
+    """
+    import mlflow.pyfunc
+    from mlflow.exceptions import MlflowException
+
+    accepted = "it has to be runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion"
+    try:
+        with translated():
+            model = mlflow.pyfunc.load_model(uri)
+    except (MlflowException, OSError) as error:
+        raise PipelineError(f"model is {uri!r}, which cannot be had ({first_line(error)}); {accepted}.") from error
+    if "image_shape" not in model.model_config:
+        raise PipelineError(f"model is {uri!r}, which is not one of this project's; {accepted}.")
+    return ServedModel(model)
+
+
+def model_version(store: Store, name: str, alias: str) -> ModelVersion | None:
+    """The version of a registered model that has an alias, or None."""
+    model = _registered(store, name)
+    if model is None or alias not in model.aliases:
+        return None
+    found = store.call("get_model_version", name, str(model.aliases[alias]))
+    return ModelVersion(str(found.version), found.run_id, dict(found.tags))
+
+
+def check_name(name: str | None) -> None:
+    """Refuse a name that MLflow's registry cannot have, before any work is done.
+
+    Raises:
+        UsageError: naming what is accepted.
+    """
+    if name is not None and not re.fullmatch(r"\w[\w. -]*", name):
+        raise UsageError(f"register is {name!r}; a name has to be of letters, digits, spaces, ., - and _.")
+
+
+def register_best(store: Store, name: str, outcomes: Sequence[Outcome]) -> str:
+    """Register the finished network with the highest accuracy on the images held out of its training.
+
+    Returns:
+        What happened, in a sentence of markdown.
+
+    Example:
+        >>> register_best(store, "digits", outcomes)
+        '`gelu-hinge-2h` is version 1 of the registered model `digits` and its champion: ...'
+    """
+    best = max(outcomes, key=accuracy)
+    return register(store, name, best, f"{evaluation_split(best.config)}_accuracy", accuracy(best))
+
+
+def register(store: Store, name: str, outcome: Outcome, measure: str, value: float) -> str:
+    """Register a finished network; make it the champion if there is none, or a worse one on the same data.
+
+    Args:
+        store: where the network's run is.
+        name: of the registered model.
+        outcome: of the network.
+        measure: by what networks are compared: "validation_accuracy" or "test_accuracy".
+        value: the network's.
+
+    Returns:
+        What happened, in a sentence of markdown.
+
+    Raises:
+        PipelineError: if the run has no model.
+    """
+    run = store.get(str(outcome.run_id))
+    tags = {"dataset_digest": run.parameters["dataset_digest"], "measure": measure, "value": repr(value)}
+    before = model_version(store, name, CHAMPION)
+    version = _register_version(store, name, run.run_id, tags)
+    told = f"`{run.name}` is version {version} of the registered model `{name}`"
+    figure = f"{measure.replace('_', ' ')} {value:.2%}{_caveat(measure)}"
+    if before is None:
+        _set_alias(store, name, CHAMPION, version)
+        return f"{told} and its champion: {figure}."
+    if before.version == version:
+        return f"{told} and still its champion: {figure}."
+    kept = f"{told}, with {figure}; the champion is still version {before.version}"
+    for tag, meaning in (("dataset_digest", "other data"), ("measure", "another measure")):
+        if before.tags.get(tag) != tags[tag]:
+            return f"{kept}, chosen on {meaning} ({before.tags.get(tag)}): register under another name to compare."
+    former = float(before.tags["value"])
+    if value <= former:
+        return f"{kept}, with {former:.2%}."
+    _set_alias(store, name, CHAMPION, version)
+    return f"{told} and its new champion: {figure}, before it {former:.2%} of version {before.version}."
+
+
+def _caveat(measure: str) -> str:
+    """The published protocol has no validation images: its choice by the test set has to be called what it is."""
+    return "" if measure.startswith("validation") else " (chosen by the test images, so a little flattered by them)"
+
+
+def _register_version(store: Store, name: str, run_id: str, tags: Mapping[str, str]) -> str:
+    """Make a run's model a version of the registered model `name`, once; returns the version.
+
+    Raises:
+        PipelineError: if the run has no model.
+    """
+    if _registered(store, name) is None:
+        store.call("create_registered_model", name)
+    [*known] = store.call("search_model_versions", f"name = '{name}' and run_id = '{run_id}'")
+    if known:
+        return str(known[0].version)
+    model = next((model for model in store.models(run_id) if model.status == "READY"), None)
+    if model is None:
+        raise PipelineError(f"Run {run_id} has no model to register; train it again with -P force=true.")
+    source = f"models:/{model.model_id}"
+    version = store.call("create_model_version", name, source, run_id=run_id, tags=dict(tags), model_id=model.model_id)
+    return str(version.version)
+
+
+def _set_alias(store: Store, name: str, alias: str, version: str) -> None:
+    """Point an alias of a registered model to a version."""
+    store.call("set_registered_model_alias", name, alias, version)
+
+
+def _registered(store: Store, name: str) -> Any:
+    return next(iter(store.call("search_registered_models", f"name = '{name}'")), None)

@@ -1,0 +1,137 @@
+"""Many networks under one parent run: those that are finished are reused, the others trained."""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.config import TrainingConfig
+from pipeline.data import datasets
+from pipeline.data.datasets import Dataset
+from pipeline.display.progress import progress
+from pipeline.errors import Interrupted, PipelineError
+from pipeline.tracking.runs import OwnedRun
+from pipeline.tracking.store import Store
+from pipeline.training.executor import cost, run_tasks, stop_on_signal
+from pipeline.training.splits import lineage
+from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task, accuracy
+from pipeline.training.trainer import reuse, train
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a command works and how; nothing of it changes a result."""
+
+    data_dir: Path = Path("data")
+    source: Path | None = None
+    checkpoint_dir: Path = Path("checkpoints")
+    workers: int | None = None
+    scheduler: str | None = None
+    force: bool = False
+    quiet: bool = False
+    register: str | None = None
+
+    def resolved(self) -> "Settings":
+        """The same with absolute folders, as worker processes need them."""
+        return replace(self, data_dir=self.data_dir.resolve(), checkpoint_dir=self.checkpoint_dir.resolve())
+
+
+def prepared(name: str, settings: Settings) -> Dataset:
+    """The data set, brought into the data folder first if it is not there."""
+    return datasets.prepare(name, data_dir=settings.data_dir, source=settings.source, quiet=settings.quiet)
+
+
+def run_networks(
+    store: Store,
+    parent: OwnedRun,
+    configs: Sequence[TrainingConfig],
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    title: str,
+    alone: bool = False,
+) -> list[Outcome]:
+    """The outcome of every configuration, in their order: those that are finished are reused, the others trained.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM, naming what is finished and how to go on.
+    """
+    settings = settings.resolved()
+    parent.log_dataset(lineage(dataset, "training", settings.data_dir))
+    outcomes: dict[TrainingConfig, Outcome] = {}
+    tasks = []
+    for config in configs:
+        fingerprint = config.fingerprint(dataset.digest)
+        task = Task(
+            config,
+            fingerprint,
+            store,
+            parent.run_id,
+            settings.data_dir,
+            settings.checkpoint_dir,
+            force=settings.force,
+        )
+        if found := reuse(task):
+            outcomes[config] = found
+        else:
+            tasks.append(task)
+    if tasks:
+        tasks.sort(key=cost, reverse=True)
+        costs = {task.config.name: cost(task) for task in tasks}
+        with progress(title, costs, quiet=settings.quiet) as report, _told_how_to_go_on(outcomes, len(configs)):
+            trained = (
+                _alone(tasks, report)
+                if alone
+                else run_tasks(tasks, workers=settings.workers, scheduler=settings.scheduler, report=report)
+            )
+            with closing(trained):  # so that no worker is left when an interruption comes between two outcomes
+                for outcome in trained:
+                    outcomes[outcome.config] = outcome
+                    report(_ended(outcome))
+    return [outcomes[config] for config in configs if config in outcomes]
+
+
+@contextmanager
+def _told_how_to_go_on(outcomes: Mapping[TrainingConfig, Outcome], asked: int) -> Iterator[None]:
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        count = sum(outcome.status == Status.FINISHED for outcome in outcomes.values())
+        told = str(error) if isinstance(error, Interrupted) else f"stopped by {error}"
+        raise Interrupted(
+            f"{told[:1].upper()}{told[1:]}: {count} of {asked} networks are finished, and what the "
+            "others reached is kept. Run the same command again to go on."
+        ) from error
+
+
+def _alone(tasks: Sequence[Task], report: Report) -> Generator[Outcome, None, None]:
+    """Train in this process; a signal lets the training save its state first."""
+    with stop_on_signal() as stop:
+        for task in tasks:
+            outcome = train(task, report=report, stop=stop)
+            yield outcome
+            if stop.is_set() and outcome.status != Status.FINISHED:
+                raise Interrupted(outcome.reason)
+
+
+def _ended(outcome: Outcome) -> Event:
+    config = outcome.config
+    if outcome.status == Status.FINISHED:
+        seconds = outcome.metrics["train_seconds"]
+        text = f"finished, accuracy {accuracy(outcome):.2%}, {seconds:.1f} s of training"
+    else:
+        text = f"{outcome.status.lower()}: {outcome.reason}"
+    return Event(EventKind.ENDED, config.name, config.max_epoch, config.max_epoch, text=text)
+
+
+def finished(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """The outcomes, if all that was asked for is finished.
+
+    Raises:
+        PipelineError: naming what is not.
+    """
+    lacking = [outcome for outcome in outcomes if outcome.status != Status.FINISHED]
+    if lacking:
+        first = f"{lacking[0].config.name}: {lacking[0].reason}"
+        raise PipelineError(f"{len(lacking)} of {len(outcomes)} networks are not finished; the first is {first}")
+    return outcomes
