@@ -22,6 +22,7 @@ from pipeline.tracking.acquisition import AlreadyFinished, acquire, reparent
 from pipeline.tracking.runs import Busy, OwnedRun
 from pipeline.tracking.store import Point
 from pipeline.training.checkpoint import Checkpoint, Checkpoints
+from pipeline.training.predictions import keep
 from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage, split
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Stop, Task, evaluation_split
 
@@ -208,6 +209,7 @@ class _Training:
         }
         self.run.log_figure(figures.training_curves(name, history), "training_curves.png")
         verdicts = figures.Verdicts(_scores(self.network, self.held_out), self.held_out.labels)
+        keep(self.run, verdicts.said, verdicts.labels)
         self.run.log_figure(figures.confusion_matrix(f"{name}: {self.part} images", verdicts), "confusion_matrix.png")
         worst = verdicts.mistakes()
         images = (

@@ -1,0 +1,71 @@
+"""The predictions that a finished run keeps of its evaluation images: they let networks be compared by image."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.datasets import Dataset
+from pipeline.errors import PipelineError
+from pipeline.tracking.models import load_served
+from pipeline.tracking.runs import OwnedRun
+from pipeline.tracking.store import Store
+
+ARTIFACT: Final = "predictions.npz"
+"""The artifact's name; it holds the arrays `predicted` and `labels`, a byte for each image."""
+
+
+class Predictions(NamedTuple):
+    """What a network predicted for its evaluation images.
+
+    Attributes:
+        predicted: (images,), the predicted classes.
+        labels: (images,), the right classes.
+    """
+
+    predicted: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(images,), whether each prediction is right."""
+        right: NDArray[np.bool_] = np.equal(self.predicted, self.labels)
+        return right
+
+
+def keep(run: OwnedRun, predicted: NDArray[np.integer[Any]], labels: NDArray[np.integer[Any]]) -> None:
+    """Store predictions and labels as an artifact of a run."""
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary, ARTIFACT)
+        np.savez_compressed(file, predicted=predicted.astype(np.uint8), labels=labels.astype(np.uint8))
+        run.log_file(file)
+
+
+def kept(store: Store, run_id: str, dataset: Callable[[], Dataset]) -> Predictions | None:
+    """The predictions of a finished run of the test images.
+
+    A run that was made before predictions were kept is asked anew: its model classifies the test images.
+
+    Args:
+        store: that has the run.
+        run_id: of a run that was evaluated on the test images.
+        dataset: loads the data, which only a run without kept predictions needs.
+
+    Returns:
+        The predictions; None where the run has neither predictions nor a model that can be used.
+    """
+    if any(each.path == ARTIFACT for each in store.call("list_artifacts", run_id)):
+        with tempfile.TemporaryDirectory() as temporary:
+            file = store.call("download_artifacts", run_id, ARTIFACT, temporary)
+            with np.load(file, allow_pickle=False) as arrays:
+                return Predictions(arrays["predicted"], arrays["labels"])
+    try:
+        data = dataset()
+        model = load_served(f"runs:/{run_id}/model")
+        classes, _ = model.predict(data.images("test", np.arange(len(data.test))))
+    except PipelineError:
+        return None
+    return Predictions(np.asarray(classes, np.uint8), data.test.labels.astype(np.uint8))
