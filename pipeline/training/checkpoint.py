@@ -1,15 +1,13 @@
 """The state of a training on disk, from which it goes on bit for bit after a crash.
 
-A checkpoint is one NumPy archive without objects, written to one side and renamed into place. Its name carries its
-step and the digest of its bytes, so that a torn or damaged one is told from a good one, and the one before it is used.
+A checkpoint is one NumPy archive without objects, written atomically. Its name carries its step and the digest of its
+bytes: a damaged checkpoint is recognised by its digest, and the one before it is used.
 """
 
 import hashlib
 import io
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
+from pipeline.files import write_atomically
 
 _KEPT = 2
 _NOTES = "notes"
@@ -72,7 +71,7 @@ class Checkpoints:
         target = self.folder / f"{step:012d}-{_digest(content)}.npz"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_durably(target, content)
+            write_atomically(target, content)
             for old in self._newest_first()[_KEPT:]:
                 old.unlink(missing_ok=True)
         except OSError as error:
@@ -107,21 +106,3 @@ class Checkpoints:
 
 def _digest(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
-
-
-def _write_durably(target: Path, content: memoryview) -> None:
-    descriptor, name = tempfile.mkstemp(dir=target.parent, suffix=".partial")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
