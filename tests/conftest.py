@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,17 @@ from pipeline.tracking.store import Store
 from pipeline.training.networks import Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+BEGUN = time.monotonic()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--minutes", type=float, default=None, help="Begin no test after so many minutes; skip the rest.")
+
+
+def pytest_runtest_setup(item):
+    minutes = item.config.getoption("minutes")
+    if minutes is not None and time.monotonic() - BEGUN > 60 * minutes:
+        pytest.skip(f"the {minutes:g} minutes that --minutes gives are over")
 
 
 @pytest.fixture(scope="session")

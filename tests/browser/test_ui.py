@@ -12,6 +12,7 @@ from tests.browser.ui import CHROMIUM, DRIVER, user_interface
 from tests.conftest import REPOSITORY
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(
         not (CHROMIUM and DRIVER),
         reason="there is no Chromium here; on Debian, apt-get install chromium chromium-driver",

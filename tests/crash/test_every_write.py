@@ -14,6 +14,8 @@ from pipeline.training.trainer import _Training
 from tests.conftest import copy_store
 from tests.crash.grids import Grid
 
+pytestmark = pytest.mark.long
+
 CONFIG = TrainingConfig(dataset="digits", max_epoch=2, test_epoch=1, disp_freq=5, momentum=0.9)
 READS = ("search", "get")
 AFTER_A_CHECKPOINT = "log_batch"  # elsewhere, nothing happens between one write and the next

@@ -21,6 +21,8 @@ from pipeline.tracking.store import Store
 from tests.crash.grids import grid_in, until
 from tests.crash.proxy import Proxy
 
+pytestmark = pytest.mark.long
+
 REFUSED = 8  # requests that fail in an outage before it is over
 ONE_NETWORK = ("--activation", "sigmoid", "--loss", "hinge", "--hidden-layers", "1")
 

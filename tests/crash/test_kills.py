@@ -6,8 +6,11 @@ from contextlib import suppress
 
 import numpy as np
 import psutil
+import pytest
 
 from tests.crash.grids import until
+
+pytestmark = pytest.mark.long
 
 KILLS_A_TEST = 5
 LONGEST = 2.0  # seconds from a training's first word to the blow: about what two workers need for the grid

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ARCHIVES = Path(__file__).parent
@@ -23,10 +24,10 @@ SEARCH = ("search", *SMALL, "--max-epoch", "400", "--test-epoch", "50", "--trial
 def make(folder: Path) -> None:
     """Run the commands in `folder`, with the code that PYTHONPATH leads to."""
     start(folder, *GRID, *os.environ.get("GRID_SIZES", "--hidden-sizes 128").split()).wait()
-    kill_when(start(folder, *KILLED), lambda: len(list((folder / "checkpoints").rglob("*.npz"))) > 1)
-    seen = len(list((folder / "checkpoints").iterdir()))
+    kill_when(start(folder, *KILLED), lambda: checkpointed(folder) > 0)
+    seen = checkpointed(folder)
     search = start(folder, *SEARCH)
-    kill_when(search, lambda: finished_trials(folder) >= 2 and len(list((folder / "checkpoints").iterdir())) > seen)
+    kill_when(search, lambda: finished_trials(folder) >= 2 and checkpointed(folder) > seen)
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -37,13 +38,18 @@ def start(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     )
 
 
-def kill_when(command: "subprocess.Popen[bytes]", reached) -> None:
+def kill_when(command: "subprocess.Popen[bytes]", reached: Callable[[], bool]) -> None:
     """Kill a command and its workers as soon as `reached` says so."""
     while not reached():
         assert command.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     os.killpg(command.pid, signal.SIGKILL)
     command.wait()
+
+
+def checkpointed(folder: Path) -> int:
+    """How many runs have a checkpoint."""
+    return len({checkpoint.parent for checkpoint in (folder / "checkpoints").rglob("*.npz")})
 
 
 def finished_trials(folder: Path) -> int:
@@ -61,6 +67,11 @@ def finished_trials(folder: Path) -> int:
         return 0
 
 
+def without_pictures(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out what would be most of the archive, and what no later version reads."""
+    return None if member.name.endswith(".png") else member
+
+
 def main() -> None:
     """Write the archive of the version that the command line names."""
     [version] = sys.argv[1:]
@@ -71,7 +82,7 @@ def main() -> None:
         (folder / "PLACE").write_text(str(folder))
         with tarfile.open(ARCHIVES / f"{version}.tar.gz", "w:gz") as archive:
             for name in ("PLACE", "mlflow.db", "optuna.db", "mlruns", "checkpoints"):
-                archive.add(folder / name, name)
+                archive.add(folder / name, name, filter=without_pictures)
 
 
 if __name__ == "__main__":
