@@ -6,53 +6,34 @@ one side and renamed into place, so that it is there as a whole or not at all.
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.examples import Examples
 from model.ink import ink_extents, ink_order, ink_totals
-from pipeline.data.idx import read_idx
+from pipeline.data.sources import Images, Raw, read_source
 from pipeline.errors import PipelineError, UsageError
 
-MIRRORS: Final = [
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-]
-MNIST_DIGESTS: Final = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
-"""sha256 of the decompressed files of MNIST, by name, in the order train, test and images, labels."""
+__all__ = ["Dataset", "Images", "load", "prepare"]
 
-_DIGITS_FOR_TRAINING: Final = 1437
+_logger = logging.getLogger(__name__)
+
 _DESCRIPTION: Final = "dataset.json"
 _FORMAT: Final = 1
 _ARRAYS: Final = (
     "train_pixels", "train_extents", "train_labels", "test_pixels", "test_extents", "test_labels", "pixel_order",
 )  # fmt: skip
 _WRITING: Final = ".writing-"
-
-Images = NDArray[np.uint8]
-
-
-class Raw(NamedTuple):
-    """A data set as it comes: images (n, rows, columns) and labels (n,), all uint8."""
-
-    train_images: Images
-    train_labels: Images
-    test_images: Images
-    test_labels: Images
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +72,13 @@ def prepare(name: str, *, data_dir: Path, source: Path | None = None, quiet: boo
     """Bring a data set into `data_dir`/`name` if it is not there yet, and open it.
 
     Args:
-        name: one of `BUILT_IN`, or any other together with `source`.
+        name: one of `sources.BUILT_IN`, or any other together with `source`.
         data_dir: the folder of all prepared data sets.
         source: a folder with the four idx files of the data set.
         quiet: show no progress.
 
     Raises:
-        UsageError: for a name that nothing is known of.
+        UsageError: for a name that nothing is known of, or a source for data that has none.
         PipelineError: if the data cannot be had, read, verified or written.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
@@ -106,21 +87,40 @@ def prepare(name: str, *, data_dir: Path, source: Path | None = None, quiet: boo
     there = _whole(folder)
     if there and source is None:
         return load(name, data_dir)
-    if name not in BUILT_IN and source is None:
-        raise UsageError(
-            f"dataset is {name!r}; it has to be {' or '.join(BUILT_IN)}, or one of your own with -P source=DIR, "
-            "a folder with its four idx files."
-        )
-    raw = BUILT_IN[name](source, quiet) if name in BUILT_IN else _from_folder(name, _existing(source))
-    _check(name, raw)
+    raw = read_source(name, source, quiet=quiet)
     if there:
         if load(name, data_dir).digest != _digest(raw):
             raise PipelineError(
                 f"{folder} holds another data set than {source}; remove that folder, or choose another dataset name."
             )
-    else:
-        _write(folder, name, raw)
-    return load(name, data_dir)
+        return load(name, data_dir)
+    _write(folder, name, raw)
+    dataset = load(name, data_dir)
+    _warn_of_empty_classes(dataset, folder)
+    return dataset
+
+
+def _warn_of_empty_classes(dataset: Dataset, folder: Path) -> None:
+    """Say which classes have no training images: the labels may count from 1, or one of them may be a mistake."""
+    empty = [label for label, count in enumerate(dataset.counts["train"]) if not count]
+    if empty:
+        _logger.warning(
+            "%s has no training images of %s; its highest label makes %d classes. If that label is a mistake, mend the "
+            "label files, remove %s and prepare the data set again.",
+            dataset.name, _ranges(empty), dataset.classes, folder,
+        )  # fmt: skip
+
+
+def _ranges(labels: Sequence[int]) -> str:
+    """Name classes, those that follow each other by the first and the last one."""
+    runs: list[list[int]] = []
+    for label in labels:
+        if runs and label == runs[-1][-1] + 1:
+            runs[-1].append(label)
+        else:
+            runs.append([label])
+    named = [f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return f"{'class' if len(labels) == 1 else 'the classes'} {', '.join(named)}"
 
 
 def load(name: str, data_dir: Path) -> Dataset:
@@ -157,88 +157,6 @@ def load(name: str, data_dir: Path) -> Dataset:
 def _mapped(file: Path) -> NDArray[Any]:
     """An array whose memory is the file. As plain array: NumPy's class of maps takes time in each small operation."""
     return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
-
-
-def _digits(_source: Path | None, _quiet: bool) -> Raw:
-    """The 8 x 8 digits bundled with scikit-learn: the first 1,437 to train on, the last 360 to test on."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    labels = digits.target.astype(np.uint8)
-    cut = _DIGITS_FOR_TRAINING
-    return Raw(images[:cut], labels[:cut], images[cut:], labels[cut:])
-
-
-def _mnist(source: Path | None, quiet: bool) -> Raw:
-    """MNIST from `source`, else the folder that MNIST_DIR names, else the public mirrors."""
-    folder = source or (Path(os.environ["MNIST_DIR"]) if os.environ.get("MNIST_DIR") else None)
-    if folder:
-        return _from_folder("mnist", folder, MNIST_DIGESTS)
-    from pipeline.data.download import download
-
-    with tempfile.TemporaryDirectory(prefix="mnist-") as temporary:
-        download(MIRRORS, [f"{file}.gz" for file in MNIST_DIGESTS], Path(temporary), quiet=quiet)
-        return _from_folder("mnist", Path(temporary), MNIST_DIGESTS)
-
-
-BUILT_IN: Final[Mapping[str, Callable[[Path | None, bool], Raw]]] = {"mnist": _mnist, "digits": _digits}
-"""The data sets that need no description, by name: how each is had."""
-
-
-def _existing(source: Path | None) -> Path:
-    assert source is not None  # noqa: S101 - `prepare` has seen to it
-    return source
-
-
-def _from_folder(name: str, folder: Path, digests: Mapping[str, str] | None = None) -> Raw:
-    """The four idx files of a folder, verified where their digests are known."""
-    if not folder.is_dir():
-        raise PipelineError(
-            f"source is {str(folder)!r}, which is not a folder; it has to hold {', '.join(MNIST_DIGESTS)}."
-        )
-    arrays = []
-    for file in MNIST_DIGESTS:
-        path = _found(folder, file)
-        array, digest = read_idx(path, 3 if "images" in file else 1)
-        if digests and digest != digests[file]:
-            raise PipelineError(
-                f"{path} is not the file of {name}: its content has the sha256 {digest} instead of {digests[file]}. "
-                "Get the original, or give your data set another name with -P dataset=NAME."
-            )
-        arrays.append(array)
-    return Raw(*arrays)
-
-
-def _found(folder: Path, file: str) -> Path:
-    dotted = file.replace("-idx", ".idx")
-    for name in (file, f"{file}.gz", dotted, f"{dotted}.gz"):
-        if (folder / name).is_file():
-            return folder / name
-    raise PipelineError(f"{folder} lacks {file} (or {file}.gz); it has to hold {', '.join(MNIST_DIGESTS)}.")
-
-
-def _check(name: str, raw: Raw) -> None:
-    """Refuse arrays that are not one data set."""
-    for part, images, labels in (("training", *raw[:2]), ("test", *raw[2:])):
-        if len(images) != len(labels):
-            raise PipelineError(
-                f"{name} has {len(images)} {part} images and {len(labels)} labels; they have to be as many."
-            )
-        if not images.size:
-            raise PipelineError(f"{name} has no {part} images.")
-    if raw.train_images.shape[1:] != raw.test_images.shape[1:]:
-        raise PipelineError(
-            f"{name} has training images of {raw.train_images.shape[1:]} pixels and test images of "
-            f"{raw.test_images.shape[1:]}; they have to be of one size."
-        )
-    if raw.test_labels.max() > raw.train_labels.max():
-        raise PipelineError(
-            f"{name} has the label {raw.test_labels.max()} among its test images; the classes of its training images "
-            f"are 0 to {raw.train_labels.max()}."
-        )
-    if name == "mnist" and raw.train_labels.max() > 9:  # noqa: PLR2004 - digits
-        raise PipelineError(f"{name} has the label {raw.train_labels.max()}; its classes are 0 to 9.")
 
 
 def _digest(raw: Raw) -> str:

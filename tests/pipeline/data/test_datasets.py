@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.data import datasets
-from pipeline.data.datasets import MNIST_DIGESTS, load, prepare
+from pipeline.data import sources
+from pipeline.data.datasets import load, prepare
 from pipeline.data.idx import write_idx
+from pipeline.data.sources import MNIST_DIGESTS
 from pipeline.errors import PipelineError, UsageError
 from tests.conftest import REPOSITORY
 
@@ -50,7 +52,7 @@ def data(tmp_path):
 def like_mnist(source, monkeypatch):
     """The folder's files, taken for the true MNIST."""
     for name in MNIST_DIGESTS:
-        monkeypatch.setitem(datasets.MNIST_DIGESTS, name, hashlib.sha256((source / name).read_bytes()).hexdigest())
+        monkeypatch.setitem(sources.MNIST_DIGESTS, name, hashlib.sha256((source / name).read_bytes()).hexdigest())
     return source
 
 
@@ -195,11 +197,11 @@ def test_two_at_once_both_end_well(data):
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda folder, _: (folder / TEST_LABELS).unlink(), f"lacks {TEST_LABELS}"),
+        (lambda folder, _: (folder / TEST_LABELS).unlink(), "has no test labels"),
         (lambda folder, a: write_idx(folder / TRAIN_LABELS, a[TRAIN_LABELS][:-1]), "50 training images and 49 labels"),
         (lambda folder, a: write_idx(folder / TEST_LABELS, a[TEST_LABELS] + 1), "label 4 among its test images"),
         (lambda folder, a: write_idx(folder / TEST_IMAGES, a[TEST_IMAGES][:, :4]), "of one size"),
-        (lambda folder, a: write_idx(folder / TRAIN_IMAGES, a[TRAIN_LABELS]), "begins with 00000801"),
+        (lambda folder, a: write_idx(folder / TRAIN_IMAGES, a[TRAIN_LABELS]), "holds unsigned bytes in 1 dimension"),
         (
             lambda folder, a: [
                 write_idx(folder / TEST_IMAGES, a[TEST_IMAGES][:0]),
@@ -218,20 +220,66 @@ def test_what_is_no_data_set_is_refused_and_leaves_nothing(data, source, arrays,
 
 
 def test_mnist_with_another_content_is_refused(data, source):
-    with pytest.raises(PipelineError, match=r"is not the file of mnist.*-P dataset=NAME"):
+    with pytest.raises(PipelineError, match=r"is not the file train-images-idx3-ubyte of MNIST.*-P dataset=NAME"):
         prepare("mnist", data_dir=data, source=source)
     assert not data.exists()
 
 
-def test_a_source_that_is_no_folder_is_refused(data, tmp_path):
-    with pytest.raises(PipelineError, match="nowhere"):
-        prepare("mnist", data_dir=data, source=tmp_path / "nowhere")
+@pytest.mark.parametrize("name", ["mnist", "shapes"])
+def test_a_source_that_is_no_folder_is_refused_with_the_path_that_was_tried(data, tmp_path, name):
+    with pytest.raises(PipelineError, match=f"^source is 'idx', and {tmp_path}/idx is not a folder; give the folder"):
+        prepare(name, data_dir=data, source=Path("idx"))
+
+
+def test_a_folder_of_the_environment_is_named_by_its_variable(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("MNIST_DIR", "idx")
+    with pytest.raises(PipelineError, match=f"^MNIST_DIR is 'idx', and {tmp_path}/idx is not a folder"):
+        prepare("mnist", data_dir=data)
+
+
+def test_a_tilde_stands_for_the_home_folder(data, source, monkeypatch):
+    monkeypatch.setenv("HOME", str(source.parent))
+    assert prepare("shapes", data_dir=data, source=Path("~/source")).classes == 4
+    with pytest.raises(PipelineError, match=f"^source is '~/idx', and {source.parent}/idx is not a folder"):
+        prepare("others", data_dir=data, source=Path("~/idx"))
+    with pytest.raises(PipelineError, match=r"^source is '~nobody-of-that-name', and .*~nobody-of-that-name is not a"):
+        prepare("others", data_dir=data, source=Path("~nobody-of-that-name"))
+
+
+def test_the_digits_take_no_source(data, source):
+    prepare("digits", data_dir=data)
+    with pytest.raises(
+        UsageError, match=f"^dataset is 'digits', .* source is '{source}'; leave the source out, or give "
+    ):
+        prepare("digits", data_dir=data, source=source)
 
 
 @pytest.mark.parametrize("name", ["fashion", "cifar10"])
 def test_an_unknown_name_needs_a_source(data, name):
     with pytest.raises(UsageError, match=f"'{name}'.*mnist or digits.*-P source=DIR"):
         prepare(name, data_dir=data)
+
+
+@pytest.mark.parametrize(
+    ("labels", "warning"),
+    [
+        ([1, 2, 3], "shapes has no training images of class 0; its highest label makes 4 classes."),
+        ([1, 2, 4, 8], "shapes has no training images of the classes 0, 3, 5 to 7; its highest label makes 9 classes."),
+        ([0, 1, 2, 255], "shapes has no training images of the classes 3 to 254; its highest label makes 256 classes."),
+    ],
+)
+def test_classes_without_images_are_named(data, source, caplog, labels, warning):
+    write_idx(source / TRAIN_LABELS, np.resize(np.array(labels, np.uint8), 50))
+    write_idx(source / TEST_LABELS, np.resize(np.array(labels[:2], np.uint8), 20))
+    prepare("shapes", data_dir=data, source=source)
+    [record] = caplog.records
+    assert record.getMessage().startswith(warning)
+    assert str(data / "shapes") in record.getMessage()
+
+
+def test_a_data_set_of_which_every_class_has_images_goes_without_a_warning(data, source, caplog):
+    prepare("shapes", data_dir=data, source=source)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("name", ["", "../elsewhere", "a b", ".hidden"])

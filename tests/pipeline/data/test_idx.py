@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline.data.idx import read_idx, write_idx
+from pipeline.data.idx import read_idx, read_idx_labels, write_idx
 from pipeline.errors import PipelineError
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -81,9 +81,16 @@ def test_no_header_makes_it_take_memory_for_what_is_not_there(tmp_path, shape, h
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"", "begins with nothing"),
-        (header(1, 1, 1, magic=b"\0\0\x08\x01") + b"x", "begins with 00000801"),
-        (header(1, 1, 1, magic=b"\0\0\x0d\x03") + b"x", "begins with 00000d03"),
+        (b"", "is empty; it has to be an idx file"),
+        (header(1, magic=b"\0\0\x08\x01") + b"x", "holds unsigned bytes in 1 dimension; .* in 3 dimensions"),
+        (header(1, 1, 1, magic=b"\0\0\x0d\x03") + b"x", "holds 32-bit floats in 3 dimensions; .* whole numbers"),
+        (header(1, 1, magic=b"\0\0\x0e\x02") + b"x", "holds 64-bit floats in 2 dimensions; .* in 3 dimensions"),
+        (header(1, 1, 1, magic=b"\0\0\x0a\x03") + b"x", "is no idx file: its content begins with 00 00 0a 03"),
+        (b"\n<!DOCTYPE html><html>", "is an HTML or XML page"),
+        (b"PK\x03\x04 and so on", "is a zip archive"),
+        (gzip.compress(gzip.compress(header(1, 1, 1) + b"x")), "is compressed with gzip twice; decompress it once"),
+        (gzip.compress(b"\x89PNG"), "is no idx file: its content begins with 89 50 4e 47"),
+        (gzip.compress(b""), "is empty"),
         (header(5, 2), "ends within its header"),
         (header(2, 2, 2) + bytes(7), "promises 8 bytes in its header and holds 7"),
         (header(2, 2, 2) + bytes(9), "goes on after the 8 bytes"),
@@ -97,6 +104,53 @@ def test_faults_are_named(tmp_path, content, fault):
         read_idx(path, 3)
 
 
+@pytest.mark.parametrize(("code", "dtype"), [(0x09, "i1"), (0x0B, ">i2"), (0x0C, ">i4")])
+def test_integers_of_any_width_are_taken_where_every_value_fits(tmp_path, code, dtype):
+    path = tmp_path / "labels"
+    values = np.array([0, 9, 127], dtype)
+    path.write_bytes(header(3, magic=bytes([0, 0, code, 1])) + values.tobytes())
+    array, digest = read_idx_labels(path)
+    assert (array.dtype, array.tolist(), digest) == (
+        np.uint8,
+        [0, 9, 127],
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+@pytest.mark.parametrize("value", [-1, 256, 2**31 - 1])
+def test_an_integer_that_does_not_fit_is_named(tmp_path, value):
+    path = tmp_path / "labels"
+    path.write_bytes(header(2, magic=b"\0\0\x0c\x01") + np.array([3, value], ">i4").tobytes())
+    low, high = sorted([3, value])
+    with pytest.raises(PipelineError, match=f"labels holds values from {low} to {high}; they have to be from 0 to 255"):
+        read_idx_labels(path)
+
+
+def test_labels_in_two_dimensions_stand_in_the_first_column(tmp_path):
+    path = tmp_path / "qmnist-test-labels-idx2-int"
+    values = np.array([[7, 4, 60_000], [2, 0, 0]], ">i4")
+    path.write_bytes(header(2, 3, magic=b"\0\0\x0c\x02") + values.tobytes())
+    assert read_idx_labels(path)[0].tolist() == [7, 2]
+
+
+def test_labels_with_a_number_for_each_class_are_not_taken_for_their_first_column(tmp_path):
+    path = tmp_path / "labels"
+    write_idx(path, np.eye(4, dtype=np.uint8))
+    with pytest.raises(PipelineError, match="holds 4 numbers from 0 to 1 for each label; give one, its class"):
+        read_idx_labels(path)
+
+
+def test_a_compressed_file_is_read_no_further_than_its_header_promises(tmp_path):
+    path = tmp_path / "bomb"
+    path.write_bytes(gzip.compress(header(2, 2, 2) + bytes(1 << 28)))
+    tracemalloc.start()
+    with pytest.raises(PipelineError, match="goes on after the 8 bytes that its header promises"):
+        read_idx(path, 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(PipelineError, match="absent"):
         read_idx(tmp_path / "absent", 1)
@@ -105,7 +159,7 @@ def test_a_missing_file_is_named(tmp_path):
 def refused(path, dimensions):
     """What is read, or None if it is refused in the one way that is allowed."""
     try:
-        return read_idx(path, dimensions)[0]
+        return (read_idx_labels(path) if dimensions == 1 else read_idx(path, dimensions))[0]
     except PipelineError as error:
         assert str(path) in str(error)
         assert "\n" not in str(error)

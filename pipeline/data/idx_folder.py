@@ -1,0 +1,92 @@
+"""A data set as a folder of four idx files: which file is which, by the names that are in use.
+
+MNIST's own names are `train-images-idx3-ubyte` and so on. Others are derived from them:
+`emnist-letters-test-labels-idx1-ubyte.gz`, `qmnist-train-labels-idx2-int.gz`, `T10K-IMAGES.IDX3-UBYTE`; torchvision
+puts the files into a folder `raw`.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from pipeline.errors import PipelineError
+
+_ROLES: Final = ("training images", "training labels", "test images", "test labels")
+_WORDS: Final = {"train": "training", "training": "training", "t10k": "test", "test": "test",
+                 "images": "images", "image": "images", "labels": "labels", "label": "labels"}  # fmt: skip
+_LISTED: Final = 12
+"""Names of a folder that a message lists."""
+
+
+class IdxFiles(NamedTuple):
+    """The four files of a data set."""
+
+    train_images: Path
+    train_labels: Path
+    test_images: Path
+    test_labels: Path
+
+
+def find_idx_files(folder: Path, given_as: str) -> IdxFiles:
+    """Find the four files in a folder, or in its subfolder `raw`.
+
+    Args:
+        folder: the absolute path of it.
+        given_as: what the user wrote, and where: "source is 'idx'".
+
+    Raises:
+        PipelineError: if the folder is not there, or if a file is missing or could be one of several.
+    """
+    names = _names(folder, given_as)
+    raw = next((name for name in names if name.lower() == "raw" and (folder / name).is_dir()), None)
+    found = _by_role(folder, names)
+    if raw and not any(found.values()):
+        folder = folder / raw
+        names = _names(folder, given_as)
+        found = _by_role(folder, names)
+    faults = [
+        f"no {role}" if not files else f"{_listed([file.name for file in files])} for the {role}"
+        for role, files in found.items()
+        if len(files) != 1
+    ]
+    if faults:
+        raise PipelineError(
+            f"{given_as}, and {folder} has {' and '.join(faults)}; it has to hold one idx file each of "
+            f"{', '.join(_ROLES)}, such as t10k-labels-idx1-ubyte.gz. It holds {_listed(names) or 'nothing'}."
+        )
+    return IdxFiles(*(files[0] for files in found.values()))
+
+
+def _names(folder: Path, given_as: str) -> list[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        fault = "is not a folder" if not folder.is_dir() else f"cannot be read ({error.strerror})"
+        raise PipelineError(
+            f"{given_as}, and {folder} {fault}; give the folder with the four idx files of the data set, best with its "
+            "absolute path, because `mlflow run` starts in the folder of the project."
+        ) from error
+
+
+def _by_role(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
+    """The files of each role; where MNIST's own names are there, those of other names do not count."""
+    roles: dict[str, dict[str, Path]] = {role: {} for role in _ROLES}
+    for name in names:
+        words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word not in ("", "gz")]
+        role = " ".join(sorted({_WORDS[word] for word in words if word in _WORDS}, reverse=True))
+        if role in roles and {"idx1", "idx2", "idx3", "ubyte"} & set(words) and (folder / name).is_file():
+            # Of a file and its compressed copy, either will do: the plain one comes first, being shorter.
+            roles[role].setdefault("-".join(words), folder / name)
+    return {role: _own(files) or list(files.values()) for role, files in roles.items()}
+
+
+def _own(files: dict[str, Path]) -> list[Path]:
+    return [path for key, path in files.items() if re.fullmatch(r"(train|t10k)-(images-idx3|labels-idx1)-ubyte", key)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Some names in a line; what would change a terminal is escaped."""
+    shown = [name if name.isprintable() else repr(name)[1:-1] for name in names[:_LISTED]]
+    more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
+    return ", ".join(shown + more)
