@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, cast
@@ -27,6 +28,8 @@ from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Stop, Task, evaluation_split
 
 CHECKPOINT_SECONDS: Final = 30.0
+DIVERGED_BEYOND: Final = 1e6
+"""A training has diverged where the loss is this many times that of its first window."""
 
 
 def reuse(task: Task) -> Outcome | None:
@@ -121,6 +124,7 @@ class _Training:
         self.seconds = 0.0
         self.pending: list[Point] = []
         self.evaluated: list[tuple[int, float]] = []
+        self.first_loss: float | None = None
         self.saved = time.monotonic()
 
     def complete(self, stop: threading.Event) -> dict[str, float]:
@@ -135,7 +139,8 @@ class _Training:
                     self._save()
                     raise Interrupted(f"stopped in epoch {self.position.epoch + 1}")
         except Diverged as divergence:
-            self._note_curve(divergence.windows)
+            with suppress(Diverged):
+                self._note_curve(divergence.windows)
             self.run.send(self.pending)
             raise
         return self._conclude()
@@ -233,8 +238,17 @@ class _Training:
         serving.save(folder, self.network, self.config.activation, example, run_id=self.run.run_id, model_id=model_id)
 
     def _note_curve(self, windows: Iterable[Window]) -> None:
+        """Note the points of the training curve.
+
+        Raises:
+            Diverged: if the loss is finite but has grown without bound, as a weight decay of 50 makes it.
+        """
         for window in windows:
             self._note(window.step, {"train/loss": window.loss, "train/accuracy": window.accuracy})
+            if self.first_loss is None:
+                self.first_loss = window.loss
+            if window.loss > DIVERGED_BEYOND * self.first_loss:
+                raise Diverged(-(-window.step // self.batches), window.step, window.loss, ())
 
     def _note(self, step: int, values: dict[str, float]) -> None:
         now = _milliseconds()
@@ -250,6 +264,7 @@ class _Training:
             "seconds": self.seconds,
             "pending": self.pending,
             "evaluated": self.evaluated,
+            "first_loss": self.first_loss,
         }
         self.checkpoints.save(self.position.epoch * self.batches + self.position.batch, arrays, notes)
         self.saved = time.monotonic()
@@ -265,6 +280,7 @@ class _Training:
         self.position = Position(**notes["position"])
         self.seconds = notes["seconds"]
         self.evaluated = [(epoch, accuracy) for epoch, accuracy in notes["evaluated"]]
+        self.first_loss = notes.get("first_loss")  # a checkpoint of version 0.1.0 has none
         self.run.send(Point(*point) for point in notes["pending"])
         damaged = f", {checkpoint.damaged} damaged checkpoint passed over" if checkpoint.damaged else ""
         return f"goes on after epoch {self.position.epoch}{damaged}"

@@ -166,7 +166,17 @@ def test_a_diverged_network_keeps_every_point_of_its_curve(settings, store):
     step = int(re.search(r"step (\d+)$", run.tags["reason"])[1])
     assert step > 2
     for key in ("train/loss", "train/accuracy"):
-        assert [point.step for point in store.history(run.run_id, key)] == list(range(1, step))
+        steps = [point.step for point in store.history(run.run_id, key)]
+        assert steps == list(range(1, len(steps) + 1))
+        assert len(steps) in {step - 1, step}  # the loss of the last step, where it is finite, is a point as well
+
+
+def test_a_loss_that_grows_without_bound_is_a_divergence_though_it_is_finite(settings, store):
+    config = replace(QUICK, weight_decay=25.0, init_std=0.1, max_epoch=2)
+    with pytest.raises(PipelineError, match=r"training diverged: the loss is \d\.\d+e\+\d+ in epoch \d+"):
+        commands.train_one(config, settings, {})
+    (run,) = store.search("tags.fingerprint LIKE '%'")
+    assert run.status == "FAILED"
 
 
 def test_batch_size_beyond_the_data_is_refused_before_any_run(settings, store):
