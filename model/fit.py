@@ -100,7 +100,7 @@ class Diverged(ArithmeticError):  # noqa: N818 - it says what happened
 
     def __str__(self) -> str:
         """Say it in words."""
-        return f"training diverged: the loss is {self.loss} in epoch {self.epoch}, step {self.step}"
+        return f"training diverged: the loss is {self.loss:.3g} in epoch {self.epoch}, step {self.step}"
 
 
 class Evaluation(NamedTuple):
