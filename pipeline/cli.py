@@ -67,7 +67,21 @@ class _Optional(click.ParamType[Any]):
         return None if value == "" else self.item.convert(value, param, ctx)
 
 
-_PATH = _Optional(click.Path(path_type=Path))
+class _Path(click.Path):
+    """A path in which `~` stands for the home folder: `mlflow run` quotes its parameters, so no shell replaces it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(str(super().convert(value, param, ctx)))
+        try:
+            return path.expanduser()
+        except RuntimeError:  # the home of a user that this machine does not know
+            return path
+
+
+_PATH = _Optional(_Path())
 _TYPES: dict[str, click.ParamType[Any]] = {
     "hidden_layers": click.INT,
     "activation": click.Choice(list(ACTIVATIONS)),
@@ -150,9 +164,7 @@ _TRIALS = click.option(
     show_default=True,
     help="Finished trials (complete, pruned or diverged) that the study shall have in the end.",
 )
-_OUTPUT = click.option(
-    "--output", type=click.Path(path_type=Path), default="results", show_default=True, help="Folder of the report."
-)
+_OUTPUT = click.option("--output", type=_Path(), default="results", show_default=True, help="Folder of the report.")
 _force = _flag("--force", "Train again what is finished.")
 _CHECKPOINTS = click.option(
     "--checkpoint-dir", type=_PATH, default="checkpoints", show_default=True, help="Folder to resume from."
@@ -258,7 +270,7 @@ def sweep(settings: "Settings", **values: Any) -> None:
 @click.option(
     "--model", "model_uri", required=True, help="runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion."
 )
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="PNG file, folder of them, or idx file.")
+@click.option("--images", type=_Path(), required=True, help="PNG file, folder of them, or idx file.")
 @_flag("--verbose", "Let libraries say all they have to say.")
 def predict(model_uri: str, images: Path, verbose: bool) -> None:
     """Classify images of digits with a trained network."""

@@ -12,7 +12,13 @@ from typing import Final, NamedTuple
 
 from pipeline.errors import PipelineError
 
-_ROLES: Final = ("training images", "training labels", "test images", "test labels")
+_ROLES: Final = {
+    "training images": "train-images-idx3-ubyte",
+    "training labels": "train-labels-idx1-ubyte",
+    "test images": "t10k-images-idx3-ubyte",
+    "test labels": "t10k-labels-idx1-ubyte",
+}
+"""MNIST's name of the file of each role."""
 _WORDS: Final = {"train": "training", "training": "training", "t10k": "test", "test": "test",
                  "images": "images", "image": "images", "labels": "labels", "label": "labels"}  # fmt: skip
 _LISTED: Final = 12
@@ -45,15 +51,16 @@ def find_idx_files(folder: Path, given_as: str) -> IdxFiles:
         folder = folder / raw
         names = _names(folder, given_as)
         found = _by_role(folder, names)
-    faults = [
-        f"no {role}" if not files else f"{_listed([file.name for file in files])} for the {role}"
+    faults = {
+        role: f"{_listed([file.name for file in files])} for the {role}" if files else f"no {role}"
         for role, files in found.items()
         if len(files) != 1
-    ]
+    }
     if faults:
+        example = _ROLES[next(iter(faults))]
         raise PipelineError(
-            f"{given_as}, and {folder} has {' and '.join(faults)}; it has to hold one idx file each of "
-            f"{', '.join(_ROLES)}, such as t10k-labels-idx1-ubyte.gz. It holds {_listed(names) or 'nothing'}."
+            f"{given_as}, and {folder} has {' and '.join(faults.values())}; it has to hold one idx file each of "
+            f"{', '.join(_ROLES)}, such as {example} or {example}.gz. It holds {_listed(names) or 'nothing'}."
         )
     return IdxFiles(*(files[0] for files in found.values()))
 
@@ -78,11 +85,9 @@ def _by_role(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
         if role in roles and {"idx1", "idx2", "idx3", "ubyte"} & set(words) and (folder / name).is_file():
             # Of a file and its compressed copy, either will do: the plain one comes first, being shorter.
             roles[role].setdefault("-".join(words), folder / name)
-    return {role: _own(files) or list(files.values()) for role, files in roles.items()}
-
-
-def _own(files: dict[str, Path]) -> list[Path]:
-    return [path for key, path in files.items() if re.fullmatch(r"(train|t10k)-(images-idx3|labels-idx1)-ubyte", key)]
+    return {
+        role: [files[_ROLES[role]]] if _ROLES[role] in files else list(files.values()) for role, files in roles.items()
+    }
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -15,7 +15,6 @@ from mlflow.models import Model, ModelSignature
 from mlflow.pyfunc import add_to_model
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
-from numpy.typing import NDArray
 
 import model
 from model.network import Network
@@ -35,7 +34,7 @@ _SIGNATURE: Final = ModelSignature(
 
 
 def save(
-    folder: Path, network: Network, activation: str, example: NDArray[np.uint8], *, run_id: str, model_id: str
+    folder: Path, network: Network, activation: str, image_shape: tuple[int, int], *, run_id: str, model_id: str
 ) -> None:
     """Write a network as an MLflow model.
 
@@ -43,11 +42,10 @@ def save(
         folder: to be made.
         network: trained.
         activation: of its last hidden layer.
-        example: images as it takes them, (N, rows, columns).
+        image_shape: rows and columns of the images that it takes.
         run_id: of the run that trained it.
         model_id: under which MLflow keeps it.
     """
-    rows, columns = image_shape = example.shape[1:]
     folder.mkdir(parents=True)
     np.savez(folder / _WEIGHTS, allow_pickle=False, **network.weights())
     (folder / _CODE).write_text(_code(), encoding="utf-8")
@@ -65,7 +63,7 @@ def save(
         description,
         loader_module="mlflow.pyfunc.loaders.code_model",
         model_code_path=_CODE,
-        model_config={"activation": activation, "image_shape": [rows, columns]},
+        model_config={"activation": activation, "image_shape": list(image_shape)},
         conda_env=_CONDA,
         python_env=_PYTHON,
         artifacts={"weights": {"path": _WEIGHTS, "uri": _WEIGHTS}},

@@ -234,8 +234,8 @@ class _Training:
     def _write_model(self, folder: Path, model_id: str) -> None:
         from pipeline.training import serving
 
-        example = self.dataset.images("test", np.arange(1))
-        serving.save(folder, self.network, self.config.activation, example, run_id=self.run.run_id, model_id=model_id)
+        shape = self.dataset.image_shape
+        serving.save(folder, self.network, self.config.activation, shape, run_id=self.run.run_id, model_id=model_id)
 
     def _note_curve(self, windows: Iterable[Window]) -> None:
         """Note the points of the training curve.

@@ -4,6 +4,7 @@ import gzip
 import socket
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -136,3 +137,14 @@ def test_report_on_nothing_says_how_to_get_runs():
     [line] = lines(result)
     assert "mlflow run . -e grid" in line
     assert not Path("results").exists()
+
+
+def test_a_tilde_stands_for_the_home_folder_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    options = {option.name: option for command in main.commands.values() for option in command.params}
+    paths = {name: option for name, option in options.items() if option.type.name == "path"}
+    assert set(paths) == {"data_dir", "source", "checkpoint_dir", "images", "output"}
+    for option in paths.values():
+        context = click.Context(main)
+        assert option.type_cast_value(context, "~/idx") == Path("/home/ada/idx")
+        assert option.type_cast_value(context, "~nobody-of-that-name") == Path("~nobody-of-that-name")

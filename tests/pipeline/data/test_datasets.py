@@ -100,6 +100,19 @@ def test_compressed_files_and_dotted_names_are_the_same_data(data, source):
     assert prepare("compressed", data_dir=data, source=source).digest == digest
 
 
+def test_names_and_labels_of_qmnist_are_the_same_data(data, source, arrays):
+    digest = prepare("plain", data_dir=data, source=source).digest
+    (source / "raw").mkdir()
+    for name, array in arrays.items():
+        (source / name).rename(source / "raw" / f"qmnist-{name}")
+        if "labels" in name:
+            (source / "raw" / f"qmnist-{name}").unlink()
+            table = np.stack([array, np.full(len(array), 60_000)], axis=1).astype(">i4")
+            content = b"\0\0\x0c\x02" + np.array(table.shape, ">u4").tobytes() + table.tobytes()
+            (source / "raw" / f"qmnist-{name.replace('idx1-ubyte', 'idx2-int')}").write_bytes(content)
+    assert prepare("qmnist", data_dir=data, source=source).digest == digest
+
+
 def test_digits_come_without_a_source(data):
     dataset = prepare("digits", data_dir=data)
     assert (len(dataset.train), len(dataset.test), dataset.image_shape, dataset.classes) == (1437, 360, (8, 8), 10)

@@ -62,8 +62,8 @@ def test_a_role_that_no_file_has_is_named_and_the_folder_listed(found):
     assert str(caught.value).startswith("source is 'idx', and ")
     assert str(caught.value).endswith(
         "idx has no test labels; it has to hold one idx file each of training images, training labels, test images, "
-        "test labels, such as t10k-labels-idx1-ubyte.gz. It holds t10k-images-idx3-ubyte, t10k-labels.csv, "
-        "train-images-idx3-ubyte, train-labels-idx1-ubyte."
+        "test labels, such as t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz. It holds t10k-images-idx3-ubyte, "
+        "t10k-labels.csv, train-images-idx3-ubyte, train-labels-idx1-ubyte."
     )
 
 

@@ -122,7 +122,7 @@ def test_what_has_names_is_refused_naming_the_key_that_is_expected(loaded, pixel
 
 def save_one_for_mnist(folder):
     network = Network.create((784, 16, 10), Gelu(), init_std="he", seed=0, pixel_order=np.arange(784))
-    serving.save(folder, network, "gelu", np.zeros((1, 28, 28), np.uint8), run_id="0" * 32, model_id="m-0")
+    serving.save(folder, network, "gelu", (28, 28), run_id="0" * 32, model_id="m-0")
     return network
 
 
