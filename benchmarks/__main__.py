@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from benchmarks.contenders import CONTENDERS
+from benchmarks.processes import exit_on_signals
 from benchmarks.section import Figure, Section, Settings
 
 _EPOCHS: Final = 5
@@ -119,6 +120,7 @@ def main(data_dir: Path, output: Path, **values: object) -> None:
     from pipeline.data.datasets import load
     from pipeline.errors import PipelineError
 
+    exit_on_signals()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         settings = Settings(data_dir=data_dir.resolve(), folder=Path(folder), **values)  # type: ignore[arg-type]
         try:
