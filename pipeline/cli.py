@@ -14,6 +14,7 @@ from model.losses import LOSSES
 from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError
 from pipeline.experiments import STUDIES
+from pipeline.log import VERBOSE, show_log
 
 if TYPE_CHECKING:
     from pipeline.training.networks import Settings
@@ -122,7 +123,7 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
             from pipeline.training.networks import Settings
 
             if verbose:
-                os.environ["PIPELINE_VERBOSE"] = "1"
+                _be_verbose()
             own = {item.name: values.pop(item.name) for item in fields(Settings) if item.name in values}
             return command(settings=Settings(**own), **values)
 
@@ -130,7 +131,7 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
             click.option("--data-dir", type=_PATH, default="data", show_default=True, help="Folder of prepared data."),
             click.option("--source", type=_PATH, help="Folder with the four idx files of the data set."),
             _flag("--quiet", "No progress, only results."),
-            _flag("--verbose", "Let libraries say all they have to say."),
+            _flag("--verbose", "Show the log of the pipeline and of the libraries."),
         ]
         if many:
             options += [
@@ -179,6 +180,11 @@ def _told(values: dict[str, Any]) -> dict[str, str]:
     return {
         name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in values.items()
     }
+
+
+def _be_verbose() -> None:
+    os.environ[VERBOSE] = "1"
+    show_log()
 
 
 @click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -271,13 +277,13 @@ def sweep(settings: "Settings", **values: Any) -> None:
     "--model", "model_uri", required=True, help="runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion."
 )
 @click.option("--images", type=_Path(), required=True, help="PNG file, folder of them, or idx file.")
-@_flag("--verbose", "Let libraries say all they have to say.")
+@_flag("--verbose", "Show the log of the pipeline and of the libraries.")
 def predict(model_uri: str, images: Path, verbose: bool) -> None:
     """Classify images of digits with a trained network."""
     from pipeline import commands
 
     if verbose:
-        os.environ["PIPELINE_VERBOSE"] = "1"
+        _be_verbose()
     commands.predict(model_uri, images, _told({"model": model_uri, "images": images}))
 
 
@@ -320,13 +326,13 @@ def search(
 @main.command()
 @_hyperparameters(without=("hidden_layers", "activation", "loss", "seed"))
 @_OUTPUT
-@_flag("--verbose", "Let libraries say all they have to say.")
+@_flag("--verbose", "Show the log of the pipeline and of the libraries.")
 def report(output: Path, verbose: bool, **values: Any) -> None:
     """Turn the finished runs into tables beside the published ones, curves and judged claims."""
     from pipeline import commands
 
     if verbose:
-        os.environ["PIPELINE_VERBOSE"] = "1"
+        _be_verbose()
     commands.report(TrainingConfig(**values), output, _told({**values, "output": output}))
 
 

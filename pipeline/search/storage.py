@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from pipeline.errors import UsageError
+from pipeline.log import is_verbose
 from pipeline.tracking.connection import without_password
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def open_storage(url: str) -> "optuna.storages.BaseStorage":
     """This process's connection to an Optuna storage."""
     import optuna
 
-    if "PIPELINE_VERBOSE" not in os.environ:
+    if not is_verbose():
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", module="optuna")
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
+from pipeline.log import is_verbose
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 OUTAGE_SECONDS: Final = float(os.environ.get("PIPELINE_OUTAGE_SECONDS", "180"))
 """How long a store may be out before work on it stops."""
+_log: Final = logging.getLogger(__name__)
 _leaving: Final = threading.Event()
 
 
@@ -83,6 +85,9 @@ class Connection:
             wait=wait_random_exponential(multiplier=0.2, max=5),
             stop=stop_after_delay(OUTAGE_SECONDS) | stop_when_event_set(_leaving),
             sleep=sleep_using_event(_leaving),
+            before_sleep=lambda state: _log.info(
+                "%s failed for the %dth time, is tried again", method, state.attempt_number
+            ),
             reraise=True,
         )
         try:
@@ -146,7 +151,7 @@ def _quiet() -> None:
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }.items():
         os.environ.setdefault(key, value)
-    if "PIPELINE_VERBOSE" not in os.environ:
+    if not is_verbose():
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
         warnings.filterwarnings("ignore", module=r"(mlflow|sqlalchemy|alembic|pydantic)\b")
         for library in ("mlflow", "alembic", "sqlalchemy"):

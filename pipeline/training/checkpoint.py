@@ -7,6 +7,7 @@ bytes: a damaged checkpoint is recognised by its digest, and the one before it i
 import hashlib
 import io
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +22,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import write_atomically
 
 _KEPT = 2
+_log = logging.getLogger(__name__)
 _NOTES = "notes"
 
 
@@ -72,6 +74,7 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(target, content)
+            _log.debug("checkpoint written: %s", target)
             for old in self._newest_first()[_KEPT:]:
                 old.unlink(missing_ok=True)
         except OSError as error:
@@ -92,6 +95,7 @@ class Checkpoints:
                     arrays = {name: archive[name] for name in archive.files}
                 notes = json.loads(arrays.pop(_NOTES).tobytes())
                 return Checkpoint(arrays, notes, damaged)
+            _log.warning("damaged checkpoint passed over: %s", path)
             with suppress(OSError):
                 path.unlink()  # or it would pass for one of the last two, and push out the one to be used
         return None

@@ -15,6 +15,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import Interrupted, PipelineError
+from pipeline.log import is_verbose, show_log
 from pipeline.tracking.connection import leave
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task
 from pipeline.training.trainer import train
@@ -115,13 +116,14 @@ def stop_on_signal() -> Iterator[threading.Event]:
 
 def _quiet() -> None:
     """Keep Dask's log to itself, in the workers too: it reads this when it is imported."""
-    if "PIPELINE_VERBOSE" not in os.environ:
+    if not is_verbose():
         loggers = ("distributed", "distributed.client", "distributed.gc", "tornado.application", "asyncio")
         os.environ.setdefault("DASK_LOGGING", repr(dict.fromkeys(loggers, "critical")))
 
 
 def dask_setup(_worker: "Worker") -> None:
     """Make a signal to a worker a request to stop its training; Dask calls this in each process that it starts."""
+    show_log()
     for each in _SIGNALS:
         signal.signal(each, lambda *_: _stop_all.set())
     atexit.register(os._exit, 0)  # taking MLflow's modules apart, object by object, would hold the end up for seconds

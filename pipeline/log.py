@@ -1,0 +1,24 @@
+"""The project's own log: silent by default, on standard error with `--verbose`, in worker processes too."""
+
+import logging
+import os
+from typing import Final
+
+VERBOSE: Final = "PIPELINE_VERBOSE"
+"""The environment variable that `--verbose` sets, so that worker processes see it."""
+_LOGGER: Final = logging.getLogger("pipeline")
+
+
+def is_verbose() -> bool:
+    """Whether the user asked for the log, of libraries as well."""
+    return VERBOSE in os.environ
+
+
+def show_log() -> None:
+    """Write the log to standard error if the user asked for it; called once in every process."""
+    if not is_verbose() or _LOGGER.handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s: %(message)s"))
+    _LOGGER.addHandler(handler)
+    _LOGGER.setLevel(logging.DEBUG)
