@@ -1,19 +1,371 @@
-"""Leases: which process works on something, and whether that process lives."""
+"""Leases: who is at work on something, and when another may take it over.
+
+Whoever works on something (a run, a trial) leaves two texts there. `lease` says who: a name drawn at random, and the
+process. `heartbeat` says that this one lives: the same name, and how often it was renewed. There are two because nobody
+can write one "only if it is still as I read it": a renewal that arrives late replaces a heartbeat, which no longer
+counts then, and never the name of the one who has taken over.
+
+The rules:
+
+- The holder renews every RENEWAL_SECONDS. A renewal reads first whether the lease is still its own.
+- The holder may write, to what it holds, within HOLD_SECONDS of the beginning of its last successful renewal. After
+  that (it was stopped, suspended, or its store was out) it renews before it writes anything.
+- Another process takes over at once what nobody holds: there is no lease, its process is known to be dead, or its
+  process is the asking one, which gave it up. Any other lease has to stay unchanged for TAKEOVER_SECONDS before the
+  eyes of the one who waits (`Watch`). Each uses its own clock, which also counts the time of a suspended machine; the
+  clocks of two machines are never compared.
+- Whoever takes over writes its lease, waits for those who may have decided the same, and reads it again: the one who
+  wrote last has it.
+
+To use it, say where the two texts are kept, and go through `take`:
+
+    class TrialRecord:  # a lease.Record
+        def read(self):              # -> the texts by key; other keys do no harm
+            return storage.get_trial(trial_id).user_attrs
+        def write(self, key, text):  # an empty text is none
+            storage.set_trial_user_attr(trial_id, key, text)
+
+    record, watch = TrialRecord(), Watch()
+    ...
+    texts = record.read()
+    if watch.is_free(texts):                     # one who waits asks every second or so, with the same watch
+        held = take(record, texts, "Trial 3")    # writes the lease; raises Lost if another was quicker
+        held.settle()                            # waits a second; raises Lost if another took it at the same moment
+        with held.kept():                        # renewed by a thread
+            ...
+            held.check()                         # before each write: raises Lost if another has taken over
+        held.release()                           # a released record is free at once
+
+A trial that this process leaves while its storage is out: `held.give_up(end)`, inside `kept`. Once the storage is back,
+the same thread calls `end`, unless somebody has taken the trial over; this process may take it again at once.
+"""
 
 import json
+import logging
 import os
 import socket
+import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psutil
 
+from pipeline.errors import PipelineError
+from pipeline.tracking.host import ProcessIdentity, this_process
+
+TAKEOVER_SECONDS: Final = float(os.environ.get("PIPELINE_TAKEOVER_SECONDS", "120"))
+"""How long a lease has to stay unchanged before another process takes over; to be the same for all processes."""
+HOLD_SECONDS: Final = TAKEOVER_SECONDS / 2
+"""How long a holder writes without asking; with a request's time-out it is less than TAKEOVER_SECONDS."""
+RENEWAL_SECONDS: Final = TAKEOVER_SECONDS / 6
+SETTLE_SECONDS: Final = min(1.0, TAKEOVER_SECONDS / 12)
+"""How long one who takes over waits for those who decided the same."""
+
+LEASE: Final = "lease"
+HEARTBEAT: Final = "heartbeat"
+_log: Final = logging.getLogger(__name__)
+_held: Final[set[str]] = set()
+"""The names under which this process holds something."""
+_handover: Final = threading.RLock()
+"""Held while this process writes a lease, or ends what it gave up before: it may do both to the same record."""
+
+
+class Lost(PipelineError):  # noqa: N818 - a state, not a fault
+    """What this process worked on is no longer its own, so it writes nothing more there."""
+
+
+class Record(Protocol):
+    """Where the two texts of a lease are kept, beside others."""
+
+    def read(self) -> Mapping[str, Any]:
+        """The texts by their keys, as they are now."""
+
+    def write(self, key: str, text: str) -> None:
+        """Replace one text; an empty one is as good as none."""
+
+
+class Clock:
+    """This machine's time, which goes on while the machine is suspended."""
+
+    def now(self) -> float:
+        """Seconds since some moment."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        time.sleep(seconds)
+
+
+_CLOCK: Final = Clock()
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who holds something: the name of its hold, drawn at random, and the process."""
+
+    process: ProcessIdentity = field(default_factory=this_process)
+    holder: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __str__(self) -> str:
+        """The lease as a record keeps it."""
+        return json.dumps({"holder": self.holder, **asdict(self.process)})
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether nobody holds it any more, for certain: its process is dead, or is this one and gave it up."""
+        return self.process.is_known_dead or (self.process.is_this_one and self.holder not in _held)
+
+
+def lease_in(texts: Mapping[str, Any]) -> Lease | None:
+    """The lease that a record holds; None where there is none, or none that can be read."""
+    text = texts.get(LEASE)
+    if not text:
+        return None
+    try:
+        values = json.loads(text)
+        process = ProcessIdentity(**{item.name: values[item.name] for item in fields(ProcessIdentity)})
+        holder = str(values["holder"])
+    except (ValueError, KeyError, TypeError):
+        process, holder = None, ""
+    if process is None or not process.is_well_formed:
+        _log.warning("a lease that cannot be read counts as none: %.200r", text)
+        return None
+    return Lease(process, holder)
+
+
+class Watch:
+    """One record as one process sees it over time: whether it may be taken over.
+
+    Attributes:
+        saw_renewal: whether the lease changed while it was watched, so that its holder certainly lives.
+    """
+
+    def __init__(self, clock: Clock = _CLOCK) -> None:
+        """Begin; nothing has been seen yet."""
+        self.saw_renewal = False
+        self._clock = clock
+        self._seen: tuple[str, str | None] | None = None
+        self._unchanged = 0.0
+        self._looked = 0.0
+
+    def is_free(self, texts: Mapping[str, Any]) -> bool:
+        """Look at the record's texts, just read: may it be taken over now?
+
+        Time in which nobody looked counts as one renewal at most, because the holder may have been suspended together
+        with this process.
+        """
+        lease = lease_in(texts)
+        if lease is None or lease.is_dead:
+            return True
+        now = self._clock.now()
+        seen = (lease.holder, _renewals(lease, texts))
+        if self._seen is None or self._is_new(seen):
+            self.saw_renewal = self._seen is not None
+            self._seen, self._unchanged = seen, 0.0
+        else:
+            self._unchanged += min(now - self._looked, RENEWAL_SECONDS)
+        self._looked = now
+        return self._unchanged >= TAKEOVER_SECONDS
+
+    def _is_new(self, seen: tuple[str, str | None]) -> bool:
+        """Whether a record differs from the last; a heartbeat that another holder has overwritten tells nothing."""
+        before, (holder, renewals) = self._seen, seen
+        return before is None or holder != before[0] or (renewals is not None and renewals != before[1])
+
+
+def _renewals(lease: Lease, texts: Mapping[str, Any]) -> str | None:
+    holder, _, renewals = str(texts.get(HEARTBEAT, "")).partition(" ")
+    return renewals if holder == lease.holder else None
+
+
+class Held:
+    """What this process holds the lease of. `take` and `new` make one.
+
+    Attributes:
+        lease: its own, as the record has it.
+        record: where the lease is.
+        what: is held, as messages name it.
+    """
+
+    def __init__(self, record: Record, what: str, clock: Clock) -> None:
+        """Draw a name for the hold."""
+        self.lease = Lease()
+        self.record = record
+        self.what = what
+        self._clock = clock
+        self._began = self._renewed = clock.now()
+        self._renewals = 0
+        self._lost: Lost | None = None
+        self._one_renewal = threading.Lock()
+        self._over = threading.Event()
+        self._abandoned: Callable[[], None] | None = None
+        _held.add(self.lease.holder)
+
+    def texts(self) -> dict[str, str]:
+        """What the record of a new thing has to hold from its first moment."""
+        return {LEASE: str(self.lease), HEARTBEAT: f"{self.lease.holder} 0"}
+
+    def settle(self) -> None:
+        """Wait until every process that decided at the same moment has written, then see who wrote last.
+
+        Each of them read the record before this one wrote, and writes within half the wait. One that is slower makes up
+        for that: it waits so long that the others, renewing their leases, have seen its own.
+
+        Raises:
+            Lost: if another process has it.
+        """
+        took = self._clock.now() - self._began
+        remaining = SETTLE_SECONDS if took <= SETTLE_SECONDS / 2 else TAKEOVER_SECONDS
+        while remaining > 0:
+            step = min(remaining, RENEWAL_SECONDS)
+            self._clock.sleep(step)
+            self.renew()
+            remaining -= step
+
+    def check(self) -> None:
+        """Make sure, before a write, that it is still this process's; asks only where too long ago was the last time.
+
+        Raises:
+            Lost: if it is not. It never will be again.
+        """
+        if self._lost:
+            raise self._lost
+        if self._clock.now() - self._renewed >= HOLD_SECONDS:
+            self.renew()
+
+    def renew(self) -> None:
+        """Read whose lease it is, and renew it if it is this process's.
+
+        Raises:
+            Lost: if it is not.
+        """
+        with self._one_renewal:
+            began = self._clock.now()  # before it reads: this process may be stopped at any moment
+            self._confirm()
+            self._renewals += 1
+            self.record.write(HEARTBEAT, f"{self.lease.holder} {self._renewals}")
+            self._renewed = began
+
+    def _confirm(self) -> None:
+        if self._lost:
+            raise self._lost
+        texts = self.record.read()
+        if texts.get(LEASE) == str(self.lease):
+            return
+        owner = lease_in(texts)
+        self._lost = Lost(
+            f"{self.what} was taken over by {owner.process}; this process writes nothing more to it."
+            if owner
+            else f"{self.what} no longer belongs to this process, which writes nothing more to it."
+        )
+        _log.info("%s", self._lost)
+        self.forget()
+        raise self._lost
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Have a thread renew the lease inside the `with`, and afterwards too if `give_up` was called there."""
+        threading.Thread(target=self._keep, daemon=True, name="lease").start()
+        try:
+            yield
+        finally:
+            if self._abandoned is None:
+                self._over.set()
+
+    def _keep(self) -> None:
+        while not self._over.wait(RENEWAL_SECONDS):
+            try:
+                if self._abandoned:
+                    self._end(self._abandoned)
+                else:
+                    self.renew()
+            except Lost:
+                return
+            except Exception as error:  # noqa: BLE001 - an outage: the next renewal may get through
+                _log.info("%s: its lease could not be renewed (%s)", self.what, error)
+
+    def _end(self, end: Callable[[], None]) -> None:
+        with _handover:
+            self._confirm()
+            end()
+        self._over.set()
+
+    def release(self) -> None:
+        """Let it go, so that any process may take it at once."""
+        self.check()
+        self.forget()
+        self.record.write(HEARTBEAT, "")
+        self.record.write(LEASE, "")
+
+    def forget(self) -> None:
+        """Stop renewing; what the record says has been taken care of."""
+        _held.discard(self.lease.holder)
+        self._over.set()
+
+    def give_up(self, end: Callable[[], None]) -> None:
+        """Stop working on it while its record cannot be reached; this process may then take it again at once.
+
+        Args:
+            end: writes its end and releases the record; called as soon as that can be reached, unless the record has
+                another lease by then.
+        """
+        _held.discard(self.lease.holder)
+        self._abandoned = end
+
+
+def new(clock: Clock = _CLOCK) -> Held:
+    """The hold of a thing that is about to be created with `Held.texts`; then set its `record` and `what`."""
+    return Held(_Nowhere(), "A new thing", clock)
+
+
+def take(record: Record, seen: Mapping[str, Any], what: str, clock: Clock = _CLOCK) -> Held:
+    """Write this process's lease into a record that was found free; `Held.settle` then says whether it has it.
+
+    Args:
+        record: to take over.
+        seen: its texts when it was found free.
+        what: is held, as messages name it: "Run relu-hinge-1h (1234)".
+        clock: of this machine.
+
+    Raises:
+        Lost: if the record is not any more what was seen.
+    """
+    held = Held(record, what, clock)
+    try:
+        with _handover:
+            _compare(record.read(), seen, what)
+            for key, text in held.texts().items():
+                record.write(key, text)
+    except BaseException:
+        held.forget()
+        raise
+    return held
+
+
+def _compare(texts: Mapping[str, Any], seen: Mapping[str, Any], what: str) -> None:
+    if any((texts.get(key) or "") != (seen.get(key) or "") for key in (LEASE, HEARTBEAT)):
+        owner = lease_in(texts)
+        raise Lost(f"{what} was taken over by {owner.process if owner else 'another process'} at this moment.")
+
+
+class _Nowhere:
+    """The record of a thing that does not exist yet."""
+
+    def read(self) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def write(self, key: str, text: str) -> None:
+        raise NotImplementedError
+
+
+# What follows goes when runs and trials use the leases above.
 LEASE_SECONDS: Final = 120.0
-RENEWAL_SECONDS: Final = 30.0
 
 
 def new_lease() -> str:

@@ -1,0 +1,111 @@
+"""Which process this is, on which machine, and whether another process of this machine still lives."""
+
+import os
+import socket
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+_STATE: Final = 0  # a field of /proc/PID/stat, counted from the one behind the program's name
+_START: Final = 19
+_DEAD_STATES: Final = "ZX"
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """A process, so that no other one is taken for it.
+
+    A process id means something only on one host: where the name of the machine (`host`), the machine's id, its boot
+    and the PID namespace are the same. A fact that a system does not tell is empty.
+
+    Attributes:
+        started: when the process started, in ticks since the boot where the system has them, because the wall clock
+            may be set. A process id is given to another process after its own has ended.
+    """
+
+    host: str
+    machine: str
+    boot: str
+    namespace: str
+    pid: int
+    started: str
+
+    def __str__(self) -> str:
+        """The process as messages name it."""
+        return f"process {self.pid} on {self.host}"
+
+    @property
+    def is_well_formed(self) -> bool:
+        """Whether every fact is of its type, in a record that anybody may have written."""
+        facts = asdict(self)
+        return type(facts.pop("pid")) is int and all(isinstance(fact, str) for fact in facts.values())
+
+    @property
+    def is_this_one(self) -> bool:
+        """Whether it is the process that asks."""
+        return self == this_process()
+
+    @property
+    def is_known_dead(self) -> bool:
+        """Whether it certainly lives no more; never certain of a process of another machine."""
+        if self._is_from_before_the_boot:
+            return True
+        if _host(self) != _host(this_process()):
+            return False
+        if not psutil.pid_exists(self.pid):
+            return True
+        try:
+            started, is_dead = _look_at(self.pid)
+        except (OSError, psutil.Error):  # hidden from this user, or just gone
+            return not psutil.pid_exists(self.pid)
+        return is_dead or started != self.started
+
+    @property
+    def _is_from_before_the_boot(self) -> bool:
+        here = this_process()
+        same_machine = bool(here.machine) and (self.host, self.machine) == (here.host, here.machine)
+        return same_machine and self.boot != here.boot
+
+
+def this_process() -> ProcessIdentity:
+    """The identity of the process that asks, also after a fork."""
+    return _identity(os.getpid())
+
+
+@cache
+def _identity(pid: int) -> ProcessIdentity:
+    namespace = ""
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return ProcessIdentity(
+        host=socket.gethostname(),
+        machine=_text("/etc/machine-id"),
+        boot=_text("/proc/sys/kernel/random/boot_id"),
+        namespace=namespace,
+        pid=pid,
+        started=_look_at(pid)[0],
+    )
+
+
+def _host(process: ProcessIdentity) -> dict[str, object]:
+    return {name: value for name, value in asdict(process).items() if name not in {"pid", "started"}}
+
+
+def _text(file: str) -> str:
+    with suppress(OSError):  # not Linux, or a container without it
+        return Path(file).read_text().strip()
+    return ""
+
+
+def _look_at(pid: int) -> tuple[str, bool]:
+    """When a process started, and whether it has ended."""
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.parent.parent.joinpath("self").exists():
+        fields = stat.read_text().rpartition(")")[2].split()
+        return fields[_START], fields[_STATE] in _DEAD_STATES
+    process = psutil.Process(pid)
+    return str(process.create_time()), process.status() == psutil.STATUS_ZOMBIE
