@@ -3,6 +3,7 @@
 Figures are drawn on matplotlib's Agg canvas, without pyplot, which would keep every figure it ever made.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -26,6 +27,8 @@ _SHOWN: Final = 100
 _TILES_A_ROW: Final = 10
 _LABELS: Final = {"accuracy": "accuracy (%)", "loss": "loss (mean over images)"}
 _LEGEND_WIDTH: Final = 2.6
+_LETTER_WIDTH: Final = 0.1
+"""Inches that a letter of a title takes at most, as a mean over its letters."""
 _STYLES: Final = ("-", "--", ":", "-.")
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -82,10 +85,12 @@ def training_curves(title: str, curves: Mapping[str, Curve]) -> "Figure":
 def confusion_matrix(title: str, verdicts: Verdicts) -> "Figure":
     """How many images of each class were taken for which; the darker, the larger the share of the row."""
     counts = verdicts.confusions()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = _figure(title, 6, 6)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = _figure(title, 7, 6)
     axes = figure.subplots()
-    _heat_map(axes, np.sqrt(shares), [[str(count or "") for count in row] for row in counts.tolist()], (0, 1))
+    texts = [[str(count or "") for count in row] for row in counts.tolist()]
+    scale = _heat_map(axes, shares, texts, (0, 100), gamma=0.5)
+    figure.colorbar(scale, ax=axes, label="share of the images of the class (%)", shrink=0.8)
     axes.set(xlabel="taken for", ylabel="class", xticks=range(len(counts)), yticks=range(len(counts)))
     return figure
 
@@ -189,14 +194,16 @@ def accuracy_map(title: str, accuracies: Mapping[TrainingConfig, float]) -> "Fig
     activations = [name for name in ACTIVATIONS if any(config.activation == name for config in accuracies)]
     losses = [name for name in LOSSES if any(config.loss == name for config in accuracies)]
     figure = _figure(title, 1 + 4.5 * len(depths), 1.6 + 0.9 * len(activations))
-    lowest, highest = min(accuracies.values()), max(accuracies.values())
+    lowest, highest = 100 * min(accuracies.values()), 100 * max(accuracies.values())
+    limits = (lowest, max(highest, lowest + 1))  # accuracies that are equal leave no range
     for depth, axes in zip(depths, figure.subplots(1, len(depths), squeeze=False)[0], strict=True):
         cells = np.array([[_mean(accuracies, depth, name, loss) for loss in losses] for name in activations])
         texts = [["" if np.isnan(cell) else f"{cell:.2%}" for cell in row] for row in cells]
-        _heat_map(axes, cells, texts, (lowest - 1e-9, highest + 1e-9))
+        scale = _heat_map(axes, 100 * cells, texts, limits)
         axes.set(title=f"{depth} hidden layer{'s'[: depth - 1]}")
         axes.set_xticks(range(len(losses)), [loss.replace("_", "\n", 1) for loss in losses])
         axes.set_yticks(range(len(activations)), activations)
+    figure.colorbar(scale, ax=figure.axes, label="accuracy (%)", aspect=12, pad=0.03)
     return figure
 
 
@@ -214,17 +221,28 @@ def _figure(title: str, width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
-    figure.subplots_adjust(left=0.8 / width, right=1 - 0.2 / width, bottom=0.6 / height, top=1 - 0.7 / height)
-    figure.suptitle(title, fontsize=11)
+    lines = textwrap.wrap(title, int(width / _LETTER_WIDTH))
+    top = 1 - (0.5 + 0.2 * len(lines)) / height
+    figure.subplots_adjust(left=0.8 / width, right=1 - 0.2 / width, bottom=0.6 / height, top=top)
+    figure.suptitle("\n".join(lines), fontsize=11)
     return figure
 
 
-def _heat_map(axes: Any, values: NDArray[Any], texts: Sequence[Sequence[str]], limits: tuple[float, float]) -> None:
-    axes.imshow(values, cmap="Blues", vmin=limits[0], vmax=limits[1])
-    middle = sum(limits) / 2
+def _heat_map(
+    axes: Any, values: NDArray[Any], texts: Sequence[Sequence[str]], limits: tuple[float, float], gamma: float = 1
+) -> Any:
+    """Draw values as colours with texts on them; returns what a scale of the colours is made of.
+
+    A `gamma` below 1 tells small values apart.
+    """
+    from matplotlib.colors import PowerNorm
+
+    norm = PowerNorm(gamma, *limits)
+    image = axes.imshow(values, cmap="Blues", norm=norm)
     for row, column in np.ndindex(values.shape):
-        colour = "white" if values[row, column] > middle else "black"
+        colour = "white" if norm(values[row, column]) > 0.5 else "black"  # noqa: PLR2004 - the middle of the colours
         axes.text(column, row, texts[row][column], ha="center", va="center", color=colour, fontsize=9)
+    return image
 
 
 def _tiles(title: str, images: Images, captions: Sequence[str]) -> "Figure":

@@ -66,6 +66,39 @@ def test_the_confusion_matrix_shows_the_counts(verdicts, drawn):
     assert drawn(figure).std() > 0
 
 
+LONG = "sigmoid-softmax_cross_entropy-2h, learning_rate 0.0123, 50 epochs, he: the 10000 validation images of MNIST"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda verdicts: figures.confusion_matrix(LONG, verdicts),
+        lambda _: figures.training_curves(LONG, {"test/loss": CURVE, "test/accuracy": CURVE}),
+        lambda _: figures.mistakes(LONG, np.zeros((3, 8, 8), np.uint8), np.zeros(3), np.zeros(3)),
+        lambda _: figures.overlay(LONG, {GRID[0]: CURVE}, "test accuracy"),
+        lambda _: figures.accuracy_map(LONG, {GRID[0]: 0.9}),
+    ],
+)
+def test_no_title_is_clipped_or_stands_on_the_axes(verdicts, drawn, draw):
+    figure = draw(verdicts)
+    drawn(figure)
+    title = figure._suptitle.get_window_extent()
+    assert title.x0 >= 0
+    assert title.x1 <= figure.bbox.x1
+    assert title.y1 <= figure.bbox.y1
+    assert title.y0 >= max(axes.get_tightbbox().y1 for axes in figure.axes)
+
+
+def test_heat_maps_have_a_labelled_scale_of_colours(verdicts, drawn):
+    confusions = figures.confusion_matrix("a network", verdicts)
+    assert confusions.axes[1].get_ylabel() == "share of the images of the class (%)"
+    assert confusions.axes[1].get_ylim() == (0, 100)
+    accuracies = figures.accuracy_map("grid", {GRID[0]: 0.5, GRID[1]: 0.9})
+    drawn(accuracies)
+    assert accuracies.axes[-1].get_ylabel() == "accuracy (%)"
+    np.testing.assert_allclose(accuracies.axes[-1].get_ylim(), (50, 90))
+
+
 def test_training_curves_stand_by_epoch_grouped_by_kind(drawn):
     curves = {f"{part}/{kind}": CURVE for part in ("train", "test") for kind in ("loss", "accuracy")}
     figure = figures.training_curves("a network", curves)
