@@ -1,7 +1,7 @@
 """Data sets: brought into the data folder once, verified, in a form that all worker processes map and share.
 
 A prepared data set is a folder of NumPy arrays with `dataset.json`, which holds the digest of each. It is written to
-one side and renamed into place, so that it is there as a whole or not at all.
+one side and renamed into place, so that it is there completely or not at all.
 """
 
 import hashlib
@@ -33,6 +33,8 @@ _FORMAT: Final = 1
 _ARRAYS: Final = (
     "train_pixels", "train_extents", "train_labels", "test_pixels", "test_extents", "test_labels", "pixel_order",
 )  # fmt: skip
+_DAMAGE: Final = (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading a file raises that is missing, damaged, or made to be misread."""
 _WRITING: Final = ".writing-"
 
 
@@ -60,9 +62,9 @@ class Dataset:
     train: Examples
     test: Examples
 
-    def images(self, part: Literal["train", "test"], indices: NDArray[np.integer[Any]]) -> Images:
+    def images(self, split: Literal["train", "test"], indices: NDArray[np.integer[Any]]) -> Images:
         """Images in natural pixel order, (len(indices), rows, columns)."""
-        pixels = (self.train if part == "train" else self.test).pixels[indices]
+        pixels = (self.train if split == "train" else self.test).pixels[indices]
         natural: Images = np.empty_like(pixels)
         natural[:, self.pixel_order] = pixels
         return natural.reshape(-1, *self.image_shape)
@@ -84,16 +86,16 @@ def prepare(name: str, *, data_dir: Path, source: Path | None = None, quiet: boo
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise UsageError(f"dataset is {name!r}; a name has to be of letters, digits, - and _.")
     folder = data_dir / name
-    there = _whole(folder)
-    if there and source is None:
-        return load(name, data_dir)
+    prepared = _load_intact(folder)
+    if prepared and source is None:
+        return prepared
     raw = read_source(name, source, quiet=quiet)
-    if there:
-        if load(name, data_dir).digest != _digest(raw):
+    if prepared:
+        if prepared.digest != _digest(raw):
             raise PipelineError(
                 f"{folder} holds another data set than {source}; remove that folder, or choose another dataset name."
             )
-        return load(name, data_dir)
+        return prepared
     _write(folder, name, raw)
     dataset = load(name, data_dir)
     _warn_of_empty_classes(dataset, folder)
@@ -131,27 +133,55 @@ def load(name: str, data_dir: Path) -> Dataset:
     """
     folder = data_dir / name
     try:
-        description = json.loads((folder / _DESCRIPTION).read_text())
+        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
         arrays = {key: _mapped(folder / f"{key}.npy") for key in _ARRAYS}
-        train, test = (
-            Examples(pixels, arrays[f"{part}_extents"], ink_totals(pixels), arrays[f"{part}_labels"])
-            for part, pixels in (("train", arrays["train_pixels"]), ("test", arrays["test_pixels"]))
-        )
-        return Dataset(
-            name,
-            description["digest"],
-            tuple(description["image_shape"]),
-            description["classes"],
-            description["counts"],
-            arrays["pixel_order"],
-            train,
-            test,
-        )
-    except (OSError, ValueError, KeyError) as error:
+        _check_prepared(description, arrays)
+    except _DAMAGE as error:
         raise PipelineError(
             f"There is no data set {name!r} in {data_dir} ({error}); prepare it first: mlflow run . -e prepare "
             f"-P dataset={name}"
         ) from error
+    train, test = (
+        Examples(pixels, arrays[f"{split}_extents"], ink_totals(pixels), arrays[f"{split}_labels"])
+        for split, pixels in (("train", arrays["train_pixels"]), ("test", arrays["test_pixels"]))
+    )
+    counts = _class_counts(train.labels, test.labels)
+    rows, columns = description["image_shape"]
+    return Dataset(
+        name, description["digest"], (rows, columns), len(counts["train"]), counts, arrays["pixel_order"], train, test
+    )
+
+
+def _check_prepared(description: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse what `_write` did not make: a data folder may be shared, and hold anything.
+
+    Raises:
+        ValueError, TypeError, KeyError: it did not.
+    """
+    rows, columns = shape = description["image_shape"]
+    order = arrays["pixel_order"]
+    if not (
+        re.fullmatch(r"[0-9a-f]+", description["digest"]) and all(type(side) is int and side > 0 for side in shape)
+    ):
+        raise ValueError(f"{_DESCRIPTION} is damaged")
+    if not np.array_equal(np.sort(order), np.arange(rows * columns)) or order.dtype.kind != "i":
+        raise ValueError(f"pixel_order is not one of {rows} x {columns} pixels")
+    classes = int(arrays["train_labels"].max(initial=0)) + 1
+    for split in ("train", "test"):
+        pixels, extents, labels = (arrays[f"{split}_{key}"] for key in ("pixels", "extents", "labels"))
+        if not (pixels.dtype == labels.dtype == np.uint8 and extents.dtype.kind == "i"):
+            raise ValueError(f"the {split} arrays are of other types")
+        if not (len(pixels) and pixels.shape == (len(labels), len(order)) and extents.shape == labels.shape):
+            raise ValueError(f"the {split} arrays are of other shapes")
+        if not (extents.min() >= 0 and extents.max() <= len(order) and labels.max() < classes):
+            raise ValueError(f"the {split} arrays hold values that cannot be")
+
+
+def _class_counts(train: NDArray[np.integer[Any]], test: NDArray[np.integer[Any]]) -> dict[str, list[int]]:
+    classes = int(train.max()) + 1
+    return {
+        split: np.bincount(labels, minlength=classes).tolist() for split, labels in (("train", train), ("test", test))
+    }
 
 
 def _mapped(file: Path) -> NDArray[Any]:
@@ -190,23 +220,20 @@ def _write_arrays(folder: Path, raw: Raw) -> None:
     features = raw.train_images[0].size
     order = ink_order(raw.train_images.reshape(-1, features))
     arrays: dict[str, NDArray[Any]] = {"pixel_order": order}
-    for part, images, labels in (("train", *raw[:2]), ("test", *raw[2:])):
+    for split, images, labels in (("train", *raw[:2]), ("test", *raw[2:])):
         pixels = np.take(images.reshape(-1, features), order, axis=1)
-        arrays |= {f"{part}_pixels": pixels, f"{part}_extents": ink_extents(pixels), f"{part}_labels": labels}
+        arrays |= {f"{split}_pixels": pixels, f"{split}_extents": ink_extents(pixels), f"{split}_labels": labels}
     digests = {key: _save(folder / f"{key}.npy", array) for key, array in arrays.items()}
-    classes = int(raw.train_labels.max()) + 1
+    counts = _class_counts(raw.train_labels, raw.test_labels)
     description = {
         "format": _FORMAT,
         "digest": _digest(raw),
         "image_shape": raw.train_images.shape[1:],
-        "classes": classes,
-        "counts": {
-            part: np.bincount(labels, minlength=classes).tolist()
-            for part, labels in (("train", raw.train_labels), ("test", raw.test_labels))
-        },
+        "classes": len(counts["train"]),
+        "counts": counts,
         "files": digests,
     }
-    with (folder / _DESCRIPTION).open("w") as file:
+    with (folder / _DESCRIPTION).open("w", encoding="utf-8") as file:
         json.dump(description, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
@@ -225,24 +252,25 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _whole(folder: Path) -> bool:
-    """Whether a prepared data set is there with every byte as it was written."""
+def _load_intact(folder: Path) -> Dataset | None:
+    """Open a prepared data set if it is there with every byte as it was written."""
     try:
-        description = json.loads((folder / _DESCRIPTION).read_text())
-        return bool(
+        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        intact = (
             description["format"] == _FORMAT
             and set(description["files"]) == set(_ARRAYS)
             and all(_file_digest(folder / f"{key}.npy") == digest for key, digest in description["files"].items())
         )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return load(folder.name, folder.parent) if intact else None
+    except (PipelineError, *_DAMAGE):
+        return None
 
 
 def _move_into_place(written: Path, folder: Path) -> None:
     try:
         written.rename(folder)
     except OSError:
-        if _whole(folder):  # another process prepared it meanwhile
+        if _load_intact(folder):  # another process prepared it meanwhile
             return
         damaged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{_WRITING}{folder.name}-{os.getpid()}-"))
         folder.rename(damaged / "damaged")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
@@ -21,8 +22,6 @@ from pipeline.errors import PipelineError
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK\x03\x04"
 _PIECE: Final = 1 << 20
-_LARGEST: Final = 1 << 36
-"""Bytes of values beyond which a header is taken for nonsense."""
 _MOST_DIMENSIONS: Final = 4
 _SHOWN: Final = 12
 """Bytes by which an unknown file is named."""
@@ -121,8 +120,10 @@ def _parse(file: gzip.GzipFile | BufferedReader, path: Path, dimensions: tuple[i
         raise IdxError(path, "ends within its header", _REMEDY)
     shape = struct.unpack(f">{count}I", header)
     promised = math.prod(shape) * kind.dtype.itemsize
-    if promised > _LARGEST:
-        raise IdxError(path, f"promises {promised:,} bytes, more than any data set here has", "its header is wrong")
+    available = psutil.virtual_memory().available
+    if promised > available:
+        fault = f"promises {promised:,} bytes, more than this machine's {available:,} bytes of free memory"
+        raise IdxError(path, fault, "its header is wrong, or a machine with more memory is needed")
     digest = hashlib.sha256(magic + header)
     pieces = []
     left = promised

@@ -131,13 +131,13 @@ def read_verified(path: Path, *, file: str, digests: Mapping[str, str] | None) -
 
 def _check(name: str, raw: Raw) -> None:
     """Refuse arrays that are not one data set."""
-    for part, images, labels in (("training", *raw[:2]), ("test", *raw[2:])):
+    for split, images, labels in (("training", *raw[:2]), ("test", *raw[2:])):
         if len(images) != len(labels):
             raise PipelineError(
-                f"{name} has {len(images)} {part} images and {len(labels)} labels; they have to be as many."
+                f"{name} has {len(images)} {split} images and {len(labels)} labels; they have to be as many."
             )
         if not images.size:
-            raise PipelineError(f"{name} has no {part} images.")
+            raise PipelineError(f"{name} has no {split} images.")
     if raw.train_images.shape[1:] != raw.test_images.shape[1:]:
         raise PipelineError(
             f"{name} has training images of {raw.train_images.shape[1:]} pixels and test images of "

@@ -1,8 +1,10 @@
 import gzip
 import hashlib
+import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +155,82 @@ def test_a_damaged_data_set_is_made_again(data, source, damage):
         file.write_bytes(content[:-1] if damage == "cut" else content)
     assert prepare("shapes", data_dir=data, source=source).digest == digest
     assert prepare("shapes", data_dir=data).digest == digest
+
+
+def describe(folder, **changes):
+    """Change the description of a prepared data set."""
+    file = folder / "dataset.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def replace_array(folder, key, array):
+    """Change an array of a prepared data set."""
+    file = io.BytesIO()
+    np.save(file, array)
+    replace_file(folder, key, file.getvalue())
+
+
+def replace_file(folder, key, content):
+    """Change the file of an array, and its digest in the description too."""
+    (folder / f"{key}.npy").write_bytes(content)
+    digests = json.loads((folder / "dataset.json").read_text())["files"]
+    describe(folder, files=digests | {key: hashlib.sha256(content).hexdigest()})
+
+
+def array_of(shape):
+    """The file of an array of bytes whose header promises `shape`, and which holds four of them."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: describe(folder, image_shape=[-5, -3]),
+        lambda folder: describe(folder, image_shape=[5.0, 3]),
+        lambda folder: describe(folder, image_shape=[10**30, 3]),
+        lambda folder: describe(folder, image_shape="53"),
+        lambda folder: describe(folder, image_shape=None),
+        lambda folder: describe(folder, digest=7),
+        lambda folder: describe(folder, digest="../\x1b[31m"),
+        lambda folder: describe(folder, files=["train_pixels"]),
+        lambda folder: describe(folder, files={"../../etc/passwd": ""}),
+        lambda folder: (folder / "dataset.json").write_text("[" * 100_000),
+        lambda folder: (folder / "dataset.json").write_text("[]"),
+        lambda folder: (folder / "dataset.json").write_bytes(b"\xff"),
+        lambda folder: replace_array(folder, "pixel_order", np.arange(15) + 1),
+        lambda folder: replace_array(folder, "pixel_order", np.zeros((0, 2), np.intp)),
+        lambda folder: replace_array(folder, "train_pixels", np.zeros((50, 15))),
+        lambda folder: replace_array(folder, "train_pixels", np.zeros((49, 15), np.uint8)),
+        lambda folder: replace_array(folder, "train_labels", np.zeros(0, np.uint8)),
+        lambda folder: replace_array(folder, "train_labels", np.full(50, "label")),
+        lambda folder: replace_array(folder, "test_labels", np.full(20, 9, np.uint8)),
+        lambda folder: replace_array(folder, "test_extents", np.full(20, 16)),
+        lambda folder: replace_array(folder, "test_extents", np.full(20, -1)),
+        lambda folder: replace_file(folder, "test_labels", array_of((9 * 10**20,))),
+        lambda folder: replace_file(folder, "test_labels", array_of((2**40, 2**40))),
+        lambda folder: replace_file(folder, "test_labels", array_of((-4,))),
+        lambda folder: replace_file(folder, "test_labels", b""),
+    ],
+)
+def test_a_prepared_data_set_that_is_made_to_be_misread_is_made_again(data, source, change):
+    digest = prepare("shapes", data_dir=data, source=source).digest
+    change(data / "shapes")
+    assert prepare("shapes", data_dir=data, source=source).digest == digest
+    assert load("shapes", data).classes == 4
+
+
+def test_an_array_is_made_as_numpy_does(data, source):
+    prepare("shapes", data_dir=data, source=source)
+    replace_file(data / "shapes", "test_labels", array_of((4,)))
+    assert np.load(data / "shapes" / "test_labels.npy").tolist() == [0] * 4
+
+
+def test_classes_are_those_of_the_labels_whatever_the_description_says(data, source):
+    prepare("shapes", data_dir=data, source=source)
+    describe(data / "shapes", classes=-3, counts={"train": [7]})
+    dataset = prepare("shapes", data_dir=data)
+    assert (dataset.classes, dataset.counts["train"]) == (4, [13, 13, 12, 12])
 
 
 def test_a_killed_prepare_leaves_nothing_or_a_whole_data_set(data):

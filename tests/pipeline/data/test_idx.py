@@ -94,7 +94,7 @@ def test_no_header_makes_it_take_memory_for_what_is_not_there(tmp_path, shape, h
         (header(5, 2), "ends within its header"),
         (header(2, 2, 2) + bytes(7), "promises 8 bytes in its header and holds 7"),
         (header(2, 2, 2) + bytes(9), "goes on after the 8 bytes"),
-        (header(2**31, 2**10, 2**10), "promises 2,251,799,813,685,248 bytes"),
+        (header(2**31, 2**10, 2**10), "promises 2,251,799,813,685,248 bytes, more than this machine's"),
     ],
 )
 def test_faults_are_named(tmp_path, content, fault):
