@@ -15,6 +15,7 @@ from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError
 from pipeline.experiments import STUDIES
 from pipeline.log import VERBOSE, show_log
+from pipeline.output import notice
 
 if TYPE_CHECKING:
     from pipeline.training.networks import Settings
@@ -30,10 +31,10 @@ class _OneLineErrors(click.Group):
         try:
             return super().invoke(ctx)
         except PipelineError as error:
-            click.echo(f"Error: {error}", err=True)
+            notice(f"Error: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("Stopped. Run the same command again to go on.", err=True)
+            notice("Stopped. Run the same command again to go on.")
             ctx.exit(130)
 
 

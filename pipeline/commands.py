@@ -14,6 +14,7 @@ from pipeline.data.drawn_digits import read_images
 from pipeline.display import figures
 from pipeline.display.tables import class_counts, predictions_csv, predictions_table, results_table
 from pipeline.experiments import WEAK_NETWORK
+from pipeline.output import decoration, say
 from pipeline.report.document import FIGURES, write
 from pipeline.report.measured import Runs, require
 from pipeline.search.search import search
@@ -42,9 +43,12 @@ def prepare(name: str, settings: Settings, parameters: Mapping[str, str], parent
     dataset = prepared(name, settings)
     with command_run(store, f"prepare {name}", parameters, parent_id=parent_id) as run:
         run.log_dataset(lineage(dataset, "preparation", settings.data_dir))
-        run.log_text(class_counts(dataset), "class_counts.md")
-        run.log_figure(figures.samples(dataset), "samples.png")
-        run.describe(f"Data set {name}, digest {dataset.digest}.\n\n{class_counts(dataset)}")
+        with decoration("class_counts.md"):
+            run.log_text(class_counts(dataset), "class_counts.md")
+        with decoration("samples.png"):
+            run.log_figure(figures.samples(dataset), "samples.png")
+        with decoration("The description"):
+            run.describe(f"Data set {name}, digest {dataset.digest}.\n\n{class_counts(dataset)}")
     return dataset
 
 
@@ -58,9 +62,11 @@ def train_one(config: TrainingConfig, settings: Settings, parameters: Mapping[st
     with command_run(store, f"train {config.dataset}", told) as command:
         outcomes = run_networks(store, command, [config], dataset, settings, title="train", alone=True)
         table = results_table(outcomes)
-        command.log_text(table, "results.md")
-        command.describe(f"One network on {dataset.name}.\n\n{table}")
-        print(table)
+        say(table)
+        with decoration("results.md"):
+            command.log_text(table, "results.md")
+        with decoration("The description"):
+            command.describe(f"One network on {dataset.name}.\n\n{table}")
         outcome = finished(outcomes)[0]
         _register(store, command, outcomes, settings)
         return outcome
@@ -84,10 +90,12 @@ def train_all(
     with command_run(store, f"{title} {dataset.name}", told, parent_id=parent_id) as command:
         outcomes = run_networks(store, command, configs, dataset, settings, title=title)
         table = results_table(outcomes)
-        command.log_text(table, "results.md")
-        command.describe(f"{_summary(store, command, dataset, outcomes)}\n\n{table}\n\n{_HOW_TO_COMPARE}")
+        say(table)
+        with decoration("results.md"):
+            command.log_text(table, "results.md")
+        with decoration("The description"):
+            command.describe(f"{_summary(store, command, dataset, outcomes)}\n\n{table}\n\n{_HOW_TO_COMPARE}")
         _draw(store, command, f"{title} {dataset.name}", outcomes, dataset)
-        print(table)
         finished(outcomes)
         _register(store, command, outcomes, settings)
         return outcomes
@@ -101,11 +109,13 @@ def predict(model_uri: str, images: Path, parameters: Mapping[str, str]) -> None
     classes, scores = model.predict(pixels)
     table = predictions_table(names, classes, scores)
     with command_run(store, "predict", parameters) as run:
+        say(table)
         run.log_used_model(model.model_id)
         run.log_text(predictions_csv(names, classes, scores), "predictions.csv")
-        run.log_figure(figures.predictions(pixels, names, classes), "predictions.png")
-        run.describe(f"{len(names)} images classified by {model_uri}.\n\n{table}")
-        print(table)
+        with decoration("predictions.png"):
+            run.log_figure(figures.predictions(pixels, names, classes), "predictions.png")
+        with decoration("The description"):
+            run.describe(f"{len(names)} images classified by {model_uri}.\n\n{table}")
 
 
 def report(base: TrainingConfig, output: Path, parameters: Mapping[str, str], parent_id: str | None = None) -> Path:
@@ -115,19 +125,22 @@ def report(base: TrainingConfig, output: Path, parameters: Mapping[str, str], pa
     require(runs)
     with command_run(store, f"report {base.dataset}", parameters, parent_id=parent_id) as run:
         document = write(runs, output)
-        run.log_file(document)
-        for figure in sorted((output / FIGURES).iterdir()):
-            run.log_file(figure, FIGURES)
-        run.describe(f"The report on {base.dataset}: `{document.name}` among the artifacts.")
-    print(f"The report is {document}.")
+        say(f"The report is {document}.")
+        with decoration("The report among the artifacts of its run"):
+            run.log_file(document)
+            for figure in sorted((output / FIGURES).iterdir()):
+                run.log_file(figure, FIGURES)
+        with decoration("The description"):
+            run.describe(f"The report on {base.dataset}: `{document.name}` among the artifacts.")
     return document
 
 
 def _register(store: Store, command: OwnedRun, outcomes: Sequence[Outcome], settings: Settings) -> None:
     if settings.register:
         sentence = register_best(store, settings.register, outcomes)
-        command.describe(f"{store.get(command.run_id).description}\n\n{sentence}")
-        print(sentence.replace("`", ""))
+        say(sentence.replace("`", ""))
+        with decoration("The description"):
+            command.describe(f"{store.get(command.run_id).description}\n\n{sentence}")
 
 
 def _summary(store: Store, command: OwnedRun, dataset: Dataset, outcomes: Sequence[Outcome]) -> str:
@@ -150,16 +163,18 @@ def _draw(store: Store, command: OwnedRun, title: str, outcomes: Sequence[Outcom
     done = {outcome.config: outcome for outcome in outcomes if outcome.status == Status.FINISHED and outcome.run_id}
     if not done:
         return
-    curves = {}
-    for config, outcome in done.items():
-        batches = batches_an_epoch(config, dataset)
-        points = store.history(str(outcome.run_id), f"{evaluation_split(config)}/accuracy")
-        curves[config] = [(point.step / batches, point.value) for point in points]
     part = evaluation_split(next(iter(done)))
-    command.log_figure(figures.overlay(title, curves, f"{part} accuracy"), "curves.png")
+    with decoration("curves.png"):
+        curves = {}
+        for config, outcome in done.items():
+            batches = batches_an_epoch(config, dataset)
+            points = store.history(str(outcome.run_id), f"{part}/accuracy")
+            curves[config] = [(point.step / batches, point.value) for point in points]
+        command.log_figure(figures.overlay(title, curves, f"{part} accuracy"), "curves.png")
     if len({replace(config, hidden_layers=1, activation="relu", loss="hinge", seed=0) for config in done}) == 1:
-        accuracies = {config: outcome.metrics[f"{part}_accuracy"] for config, outcome in done.items()}
-        command.log_figure(figures.accuracy_map(f"{title}: {part} accuracy", accuracies), "accuracy_map.png")
+        with decoration("accuracy_map.png"):
+            accuracies = {config: outcome.metrics[f"{part}_accuracy"] for config, outcome in done.items()}
+            command.log_figure(figures.accuracy_map(f"{title}: {part} accuracy", accuracies), "accuracy_map.png")
 
 
 def reproduce(
@@ -195,4 +210,5 @@ def reproduce(
         searched = {**told, "trials": str(trials)}
         search(weak, Space(), settings, searched, trials=trials, parent_id=parent_id)
         report(base, output, {"dataset": base.dataset}, parent_id)
-        run.describe("Every step of the reproduction is folded under this run; the last one, the report, has it all.")
+        with decoration("The description"):
+            run.describe("Every step of the reproduction is folded under this run; the last, the report, has it all.")

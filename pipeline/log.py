@@ -4,6 +4,8 @@ import logging
 import os
 from typing import Final
 
+from pipeline.redaction import redact_log_and_tracebacks
+
 VERBOSE: Final = "PIPELINE_VERBOSE"
 """The environment variable that `--verbose` sets, so that worker processes see it."""
 _LOGGER: Final = logging.getLogger("pipeline")
@@ -15,7 +17,8 @@ def is_verbose() -> bool:
 
 
 def show_log() -> None:
-    """Write the log to standard error if the user asked for it; called once in every process."""
+    """Filter secrets from the log, and write it to standard error if asked for; called once in every process."""
+    redact_log_and_tracebacks()
     if not is_verbose() or _LOGGER.handlers:
         return
     handler = logging.StreamHandler()

@@ -29,6 +29,8 @@ _LABELS: Final = {"accuracy": "accuracy (%)", "loss": "loss (mean over images)"}
 _LEGEND_WIDTH: Final = 2.6
 _LETTER_WIDTH: Final = 0.1
 """Inches that a letter of a title takes at most, as a mean over its letters."""
+_LOWEST: Final = 2.0
+"""Inches of height, at least: the margins of the axes alone take 1.1 and the title."""
 _STYLES: Final = ("-", "--", ":", "-.")
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -220,8 +222,9 @@ def _mean(accuracies: Mapping[TrainingConfig, float], depth: object, activation:
 def _figure(title: str, width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
     lines = textwrap.wrap(title, int(width / _LETTER_WIDTH))
+    height = max(height, _LOWEST + 0.2 * len(lines))
+    figure = Figure(figsize=(width, height))
     top = 1 - (0.5 + 0.2 * len(lines)) / height
     figure.subplots_adjust(left=0.8 / width, right=1 - 0.2 / width, bottom=0.6 / height, top=top)
     figure.suptitle("\n".join(lines), fontsize=11)

@@ -1,9 +1,11 @@
 """What a person sees while networks are trained: a live line for each on a terminal, plain lines elsewhere."""
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.redaction import redacted
 from pipeline.training.task import Event, EventKind, Report
 
 if TYPE_CHECKING:
@@ -18,18 +20,47 @@ def progress(title: str, costs: Mapping[str, int], *, quiet: bool) -> Iterator[R
     Args:
         title: of the whole.
         costs: the networks by name, each with its share of the whole work.
-        quiet: show nothing.
+        quiet: show nothing but warnings.
     """
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     if quiet:
-        yield lambda _event: None
-    elif console.is_terminal:
-        with _bars(console) as bars:
-            yield _Terminal(bars, title, costs).show
+        yield _Warnings(console).show
+    elif _is_live(console):
+        bars = _bars(console)
+        with _refreshed(bars) as lock:
+            yield _Terminal(bars, title, costs, lock).show
     else:
         yield _Lines(console, len(costs)).show
+
+
+def _is_live(console: "Console") -> bool:
+    """Whether lines can be redrawn: on a real terminal, whatever FORCE_COLOR says, that can move its cursor."""
+    return console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
+
+
+@contextmanager
+def _refreshed(bars: "Progress") -> Iterator[threading.Lock]:
+    """Show the bars inside the `with`, redrawn while the lock that it yields is free.
+
+    Rich's own refresh draws from a thread without regard for lines that are printed meanwhile, and erases some.
+    """
+    lock, done = threading.Lock(), threading.Event()
+
+    def refresh() -> None:
+        while not done.wait(_REFRESH_SECONDS):
+            with lock:
+                bars.refresh()
+
+    thread = threading.Thread(target=refresh, daemon=True, name="progress")
+    with bars:
+        thread.start()
+        try:
+            yield lock
+        finally:
+            done.set()
+            thread.join()
 
 
 def _bars(console: "Console") -> "Progress":
@@ -45,20 +76,23 @@ def _bars(console: "Console") -> "Progress":
         *(TextColumn(f"{{task.fields[{field}]}}", justify="right") for field in _FIGURES),
         TimeRemainingColumn(compact=True),
         console=console,
+        auto_refresh=False,
     )
 
 
 _FIGURES: Final = ("reached", "accuracy", "loss", "speed")
 _FIGURES_WIDTH: Final = 48
 _WIDE: Final = 105
+_REFRESH_SECONDS: Final = 0.1
 _EMPTY: Final[dict[str, Any]] = dict.fromkeys(_FIGURES, "")
 
 
 class _Terminal:
     """A line for each network that is being trained, under one for the whole."""
 
-    def __init__(self, bars: "Progress", title: str, costs: Mapping[str, int]) -> None:
+    def __init__(self, bars: "Progress", title: str, costs: Mapping[str, int], lock: threading.Lock) -> None:
         self._bars = bars
+        self._lock = lock
         self._costs = costs
         self._shared = _shared_ending(list(costs))
         self._lines: dict[str, TaskID] = {}
@@ -70,8 +104,12 @@ class _Terminal:
         self._show_whole()
 
     def show(self, event: Event) -> None:
-        if event.kind is EventKind.NOTICE:
-            self._bars.console.print(f"{event.name}: {event.text}")
+        with self._lock:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
+        if event.kind in _SAID:
+            self._bars.console.print(_line(event))
             return
         self._reached[event.name] = event.epoch / event.max_epoch
         self._begun.setdefault(event.name, self._reached[event.name])
@@ -80,7 +118,7 @@ class _Terminal:
             self._ended += 1
             self._reached[event.name] = 1.0
             self._bars.remove_task(self._lines.pop(event.name))
-            self._bars.console.print(f"{event.name}: {event.text}")
+            self._bars.console.print(_line(event))
         self._show_whole()
 
     def _show_network(self, event: Event) -> None:
@@ -114,6 +152,25 @@ def _shared_ending(names: Sequence[str]) -> str:
     return ending if all(name.endswith(ending) for name in names) else ""
 
 
+def _line(event: Event) -> str:
+    warning = "Warning: " if event.kind is EventKind.WARNING else ""
+    return redacted(f"{warning}{event.name}: {event.text}")
+
+
+_SAID: Final = (EventKind.NOTICE, EventKind.WARNING)
+
+
+class _Warnings:
+    """A line for each warning, and nothing else."""
+
+    def __init__(self, console: "Console") -> None:
+        self._console = console
+
+    def show(self, event: Event) -> None:
+        if event.kind is EventKind.WARNING:
+            self._console.print(_line(event))
+
+
 class _Lines:
     """A line for each milestone."""
 
@@ -125,8 +182,8 @@ class _Lines:
     def show(self, event: Event) -> None:
         if event.kind is EventKind.STARTED:
             self._console.print(f"{event.name}: {event.text or 'begins'}")
-        elif event.kind is EventKind.NOTICE:
-            self._console.print(f"{event.name}: {event.text}")
+        elif event.kind in _SAID:
+            self._console.print(_line(event))
         elif event.kind is EventKind.ENDED:
             self._ended += 1
-            self._console.print(f"{event.name}: {event.text} ({self._ended} of {self._networks})")
+            self._console.print(f"{_line(event)} ({self._ended} of {self._networks})")

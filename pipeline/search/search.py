@@ -18,6 +18,7 @@ from pipeline.config import TrainingConfig
 from pipeline.data.datasets import Dataset
 from pipeline.display.tables import markdown_table
 from pipeline.errors import PipelineError
+from pipeline.output import decoration, say
 from pipeline.report.published import best_learning_rate
 from pipeline.search.space import Space
 from pipeline.search.storage import storage_url
@@ -109,15 +110,20 @@ def _conclude(study: Study, store: Store, parent: OwnedRun, dataset: Dataset, se
             "best_test_accuracy": by_config[found].metrics["test_accuracy"],
         },
     )
-    parent.log_text(table, "results.md")
-    parent.log_text(_trials_table(study), "trials.md")
     told = [study.summary().capitalize(), table]
+    say("\n\n".join(told))
     if settings.register:
         value = float(best.value or 0.0)
         told.append(register(store, settings.register, by_config[found], "validation_accuracy", value))
-    parent.describe("\n\n".join(told))
-    _log_plots(study, parent)
-    print("\n\n".join(told))
+        say(f"\n{told[-1]}")
+    with decoration("results.md"):
+        parent.log_text(table, "results.md")
+    with decoration("trials.md"):
+        parent.log_text(_trials_table(study), "trials.md")
+    with decoration("The description"):
+        parent.describe("\n\n".join(told))
+    with decoration("study.html"):
+        _log_plots(study, parent)
     return outcomes
 
 
@@ -193,5 +199,7 @@ def _log_plots(study: Study, parent: OwnedRun) -> None:
     pages = [figure.to_html(full_html=False, include_plotlyjs=number == 0) for number, figure in enumerate(figures)]
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "study.html"
-        page.write_text(f"<!doctype html><meta charset='utf-8'><title>{study.name}</title>{''.join(pages)}")
+        page.write_text(
+            f"<!doctype html><meta charset='utf-8'><title>{study.name}</title>{''.join(pages)}", encoding="utf-8"
+        )
         parent.log_file(page)

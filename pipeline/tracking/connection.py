@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
+from pipeline.errors import first_line as first_line  # noqa: PLC0414 - for those that know it from here
 from pipeline.log import is_verbose
 
 if TYPE_CHECKING:
@@ -170,12 +171,6 @@ def _environment(**values: str) -> Iterator[None]:
                 del os.environ[key]
             else:
                 os.environ[key] = value
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def without_password(uri: str) -> str:

@@ -30,6 +30,7 @@ class EventKind(StrEnum):
     EVALUATED = "evaluated"
     ENDED = "ended"
     NOTICE = "notice"
+    WARNING = "warning"
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,14 @@ from model.losses import Loss, make_loss
 from model.network import Network
 from model.sgd import Sgd
 from pipeline.data.datasets import Dataset, load
+from pipeline.display import figures
 from pipeline.errors import Interrupted, PipelineError
+from pipeline.output import decoration
 from pipeline.tracking.acquisition import AlreadyFinished, acquire, reparent
 from pipeline.tracking.runs import Busy, OwnedRun
 from pipeline.tracking.store import Point
 from pipeline.training.checkpoint import Checkpoint, Checkpoints
-from pipeline.training.predictions import keep
+from pipeline.training.predictions import ARTIFACT, keep
 from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage, split
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Stop, Task, evaluation_split
 
@@ -195,41 +197,50 @@ class _Training:
             f"{self.part}_loss": held_out.loss,
             "train_seconds": self.seconds,
         }
-        self._draw()
         model_id = self.run.log_model(self._write_model, self.config.parameters())
         steps = self.config.max_epoch * self.batches
         now = _milliseconds()
         self.run.send([Point(key, value, now, steps) for key, value in metrics.items()], model_id=model_id)
+        self._draw()  # last: the result is complete without
         return metrics
 
     def _draw(self) -> None:
-        """Store the run's pictures; the curves come from the store, which holds all of them after any interruption."""
-        from pipeline.display import figures
-
+        """Store predictions and pictures; the curves come from the store, which has all after any interruption."""
         name = self.config.name
-        history = {
-            f"{part}/{kind}": [(point.step / self.batches, point.value) for point in self.run.history(f"{part}/{kind}")]
-            for part in ("train", self.part)
-            for kind in ("loss", "accuracy")
-        }
-        self.run.log_figure(figures.training_curves(name, history), "training_curves.png")
         verdicts = figures.Verdicts(_scores(self.network, self.held_out), self.held_out.labels)
-        keep(self.run, verdicts.said, verdicts.labels)
-        self.run.log_figure(figures.confusion_matrix(f"{name}: {self.part} images", verdicts), "confusion_matrix.png")
-        worst = verdicts.mistakes()
-        images = (
-            self.dataset.images("test", worst)
-            if self.part == "test"
-            else self.dataset.images("train", worst + len(self.examples))
-        )
-        title = f"{name}: most confident mistakes among the {self.part} images"
-        figure = figures.mistakes(title, images, verdicts.said[worst], verdicts.labels[worst])
-        self.run.log_figure(figure, "mistakes.png")
-        self.run.describe(
-            f"{name} on {self.dataset.name}. To use it:\n\n```python\nimport mlflow\n\n"
-            f'model = mlflow.pyfunc.load_model("runs:/{self.run.run_id}/model")\n'
-            "model.predict(pixels)  # 0 (background) to 255 (ink), one image a row\n```"
-        )
+        with decoration(ARTIFACT, self._warn):  # what reads them can ask the model anew
+            keep(self.run, verdicts.said, verdicts.labels)
+        with decoration("training_curves.png", self._warn):
+            history = {
+                f"{part}/{kind}": [
+                    (point.step / self.batches, point.value) for point in self.run.history(f"{part}/{kind}")
+                ]
+                for part in ("train", self.part)
+                for kind in ("loss", "accuracy")
+            }
+            self.run.log_figure(figures.training_curves(name, history), "training_curves.png")
+        with decoration("confusion_matrix.png", self._warn):
+            title = f"{name}: {self.part} images"
+            self.run.log_figure(figures.confusion_matrix(title, verdicts), "confusion_matrix.png")
+        with decoration("mistakes.png", self._warn):
+            worst = verdicts.mistakes()
+            images = (
+                self.dataset.images("test", worst)
+                if self.part == "test"
+                else self.dataset.images("train", worst + len(self.examples))
+            )
+            title = f"{name}: most confident mistakes among the {self.part} images"
+            figure = figures.mistakes(title, images, verdicts.said[worst], verdicts.labels[worst])
+            self.run.log_figure(figure, "mistakes.png")
+        with decoration("The description", self._warn):
+            self.run.describe(
+                f"{name} on {self.dataset.name}. To use it:\n\n```python\nimport mlflow\n\n"
+                f'model = mlflow.pyfunc.load_model("runs:/{self.run.run_id}/model")\n'
+                "model.predict(pixels)  # 0 (background) to 255 (ink), one image a row\n```"
+            )
+
+    def _warn(self, text: str) -> None:
+        self._tell(EventKind.WARNING, text=text)
 
     def _write_model(self, folder: Path, model_id: str) -> None:
         from pipeline.training import serving

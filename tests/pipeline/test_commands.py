@@ -264,3 +264,42 @@ def test_short_run_on_mnist(mnist, tmp_path):
     config = TrainingConfig(loss="hinge", learning_rate=0.03, init_std="he", max_epoch=1)
     outcome = commands.train_one(config, settings, {})
     assert outcome.metrics["test_accuracy"] > 0.9
+
+
+@pytest.fixture
+def artifacts_fill_up(monkeypatch):
+    """An artifact store that takes models, and nothing else any more."""
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    for method in ("log_text", "log_figure", "log_artifact"):
+        monkeypatch.setattr(f"mlflow.MlflowClient.{method}", full)
+
+
+def test_decorations_that_fail_are_warnings_of_a_finished_run(settings, store, artifacts_fill_up, capsys):
+    outcome = commands.train_one(QUICK, settings, {})
+    run = store.get(outcome.run_id)
+    assert {each.status for each in store.search("")} == {"FINISHED"}
+    assert run.metrics.keys() >= FINAL
+    said = capsys.readouterr()
+    assert QUICK.name in said.out
+    for picture in PICTURES:
+        assert f"Warning: {QUICK.name}: {picture} is missing" in said.err
+    assert "Warning: results.md is missing" in said.err
+    assert "No space left on device" in said.err
+    assert "when the store is well" not in said.err
+
+
+def test_a_grid_whose_pictures_cannot_be_drawn_is_finished(settings, store, monkeypatch, capsys):
+    def broken(*_args, **_kwargs):
+        raise ValueError("bottom cannot be >= top")
+
+    for picture in ("overlay", "accuracy_map"):
+        monkeypatch.setattr(f"pipeline.display.figures.{picture}", broken)
+    commands.train_all("grid", [replace(QUICK, max_epoch=1)], replace(settings, workers=1), {})
+    assert parent_of(store).status == "FINISHED"
+    assert capsys.readouterr().err.splitlines() == [
+        f"Warning: {name} is missing (bottom cannot be >= top); the results do not need it."
+        for name in ("curves.png", "accuracy_map.png")
+    ]

@@ -195,3 +195,13 @@ def test_a_grid_has_the_overlay_and_the_map(trained, settings):
     grid = next(trained.store.search("attributes.run_name = 'grid digits'"))
     files = {file.path for file in trained.store.client.list_artifacts(grid.run_id)}
     assert {"curves.png", "accuracy_map.png", "results.md"} <= files
+
+
+@pytest.mark.parametrize("shape", [(1, 784), (14, 28), (784, 1)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_images_of_any_shape_are_drawn(shape, count, drawn):
+    images = np.full((count, *shape), 128, np.uint8)
+    names = [f"{number}.png" for number in range(count)]
+    assert drawn(figures.predictions(images, names, [7] * count)).size
+    labels = np.arange(count)
+    assert drawn(figures.mistakes("mistakes", images, labels + 1, labels)).size

@@ -9,6 +9,7 @@ import sys
 import termios
 import threading
 
+import pyte
 import pytest
 
 from pipeline.display.progress import progress
@@ -129,6 +130,62 @@ def test_a_notice_is_printed_once(terminal):
 def test_what_ends_without_having_begun_is_counted(terminal):
     shown = terminal(event(0, 20, "ended", text="failed: no data"), event(1, 20, "ended", text="failed: no data"))
     assert any("2/2 done" in line for line in shown.frame)
+
+
+def _two_threads_tell(report, count):
+    """Events as they come in a grid: from the workers through one thread, the ends from another."""
+
+    def begin(start):
+        for number in range(start, count, 2):
+            report(Event(EventKind.STARTED, f"net{number}", 20))
+            report(Event(EventKind.EVALUATED, f"net{number}", 20, 20, 0.9, 0.2, 1.0))
+            report(Event(EventKind.ENDED, f"net{number}", 20, 20, text="finished"))
+
+    threads = [threading.Thread(target=begin, args=(start,)) for start in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("times", [2, pytest.param(50, marks=pytest.mark.long)])
+def test_no_line_is_lost_at_full_speed(times, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("pipeline.display.progress._REFRESH_SECONDS", 0.001)
+    for _ in range(times):
+        device = Terminal(100)
+        with os.fdopen(os.dup(device.near), "w") as stderr, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stderr)
+            with progress("grid", {f"net{number}": 1 for number in range(200)}, quiet=False) as report:
+                _two_threads_tell(report, 200)
+        device.close()
+        screen = pyte.HistoryScreen(100, 40, history=10_000)
+        pyte.Stream(screen).feed(device.text)
+        kept = ["".join(line[column].data for column in range(100)).rstrip() for line in screen.history.top]
+        shown = {line for line in [*kept, *(line.rstrip() for line in screen.display)] if "finished" in line}
+        assert shown == {f"net{number}: finished" for number in range(200)}
+
+
+def test_a_file_is_no_terminal_whatever_colours_are_forced(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress("grid", COSTS, quiet=False) as report:
+        report(event(0, 5, accuracy=0.9, loss=0.25, seconds=4.0))
+        report(event(0, 20, "ended", text="finished"))
+    assert capsys.readouterr().err == f"{NAMES[0]}: finished (1 of 2)\n"
+
+
+def test_a_terminal_that_cannot_redraw_has_plain_lines(terminal, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    shown = terminal(event(0, 0, "started"), event(0, 20, "ended", text="finished")).text
+    assert shown.splitlines() == [f"{NAMES[0]}: begins", f"{NAMES[0]}: finished (1 of 2)"]
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_warning_is_shown_even_if_quiet_is_asked_for(quiet, capsys):
+    with progress("grid", COSTS, quiet=quiet) as report:
+        report(event(0, 20, "warning", text="mistakes.png is missing ([/red] db://me:opensesame@host)"))
+    assert capsys.readouterr().err == f"Warning: {NAMES[0]}: mistakes.png is missing ([/red] db://me:***@host)\n"
 
 
 def test_a_narrow_terminal_has_the_same_figures(terminal):

@@ -1,0 +1,59 @@
+"""What commands say: results first, in any encoding and without a secret; what only decorates them never fails them."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+from pipeline.errors import Interrupted, PipelineError, first_line
+from pipeline.redaction import redacted
+
+
+def say(text: str) -> None:
+    """Print to standard output; a closed pipe or a full disk is a warning, because the results are in the store."""
+    try:
+        _write(text, sys.stdout)
+    except (OSError, ValueError) as error:
+        warn(f"Standard output cannot be written ({first_line(error)}); the tracking store has the results.")
+        with suppress(OSError, ValueError):  # or Python would fail when it writes, at its end, what is still waiting
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error."""
+    notice(f"Warning: {text}")
+
+
+def notice(text: str) -> None:
+    """Print a line to standard error; one that cannot be printed is dropped."""
+    with suppress(OSError, ValueError):
+        _write(text, sys.stderr)
+
+
+@contextmanager
+def decoration(name: str, warn: Callable[[str], None] = warn) -> Iterator[None]:
+    """Make what fails inside the `with` a warning, because the results do not need it.
+
+    Args:
+        name: of what is made: "curves.png".
+        warn: called with the warning.
+
+    Raises:
+        Interrupted: as it is, because the user wants to leave.
+    """
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the work before it is done
+        reason = error.__cause__ if isinstance(error, PipelineError) and error.__cause__ else error
+        warn(f"{name} is missing ({first_line(reason).rstrip('.')}); the results do not need it.")
+
+
+def _write(text: str, stream: TextIO) -> None:
+    text = redacted(text)
+    try:
+        print(text, file=stream, flush=True)
+    except UnicodeEncodeError as error:
+        print(text.encode(error.encoding, "backslashreplace").decode(error.encoding), file=stream, flush=True)
