@@ -6,7 +6,6 @@ one side and renamed into place, so that it is there completely or not at all.
 
 import hashlib
 import json
-import logging
 import os
 import re
 import shutil
@@ -23,10 +22,9 @@ from model.examples import Examples
 from model.ink import ink_extents, ink_order, ink_totals
 from pipeline.data.sources import Images, Raw, read_source
 from pipeline.errors import PipelineError, UsageError
+from pipeline.output import warn
 
 __all__ = ["Dataset", "Images", "load", "prepare"]
-
-_logger = logging.getLogger(__name__)
 
 _DESCRIPTION: Final = "dataset.json"
 _FORMAT: Final = 1
@@ -106,11 +104,10 @@ def _warn_of_empty_classes(dataset: Dataset, folder: Path) -> None:
     """Say which classes have no training images: the labels may count from 1, or one of them may be a mistake."""
     empty = [label for label, count in enumerate(dataset.counts["train"]) if not count]
     if empty:
-        _logger.warning(
-            "%s has no training images of %s; its highest label makes %d classes. If that label is a mistake, mend the "
-            "label files, remove %s and prepare the data set again.",
-            dataset.name, _ranges(empty), dataset.classes, folder,
-        )  # fmt: skip
+        warn(
+            f"{dataset.name} has no training images of {_ranges(empty)}; its highest label makes {dataset.classes} "
+            f"classes. If that label is a mistake, mend the label files, remove {folder} and prepare {dataset.name} again."
+        )
 
 
 def _ranges(labels: Sequence[int]) -> str:

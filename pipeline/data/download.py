@@ -1,6 +1,5 @@
 """Files from public mirrors: each is checked on arrival, and comes from the first mirror that gives the right one."""
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from uuid import uuid4
 
 from pipeline.data.idx import IdxError
 from pipeline.errors import PipelineError
+from pipeline.output import warn
 
 if TYPE_CHECKING:
     import requests
@@ -28,8 +28,6 @@ SLOWEST: Final = 1000
 _PIECE: Final = 1 << 12  # small, because a slow mirror is judged by the pieces that have come
 _LARGEST: Final = 1 << 28
 """Bytes of a file beyond which a mirror is not believed."""
-
-_logger = logging.getLogger(__name__)
 
 
 class _MirrorError(Exception):
@@ -74,7 +72,7 @@ def download(
                     faults[mirror] = str(error)
                     if error.for_all:
                         lost[mirror] = str(error)
-                    _logger.warning("%s %s; %s has to come from another mirror.", mirror, error, file)
+                    warn(f"{mirror} {error}; {file} has to come from another mirror.")
             else:
                 reasons = "; ".join(f"{mirror} {fault}" for mirror, fault in faults.items())
                 raise PipelineError(
