@@ -106,7 +106,7 @@ def _warn_of_empty_classes(dataset: Dataset, folder: Path) -> None:
     if empty:
         warn(
             f"{dataset.name} has no training images of {_ranges(empty)}; its highest label makes {dataset.classes} "
-            f"classes. If that label is a mistake, mend the label files, remove {folder} and prepare {dataset.name} again."
+            f"classes. If that label is a mistake, mend the label files, remove {folder} and prepare the data again."
         )
 
 

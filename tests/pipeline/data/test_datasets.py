@@ -366,7 +366,7 @@ def test_classes_without_images_are_named(data, source, capsys, labels, warning)
     prepare("shapes", data_dir=data, source=source)
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"Warning: {warning}")
-    assert line.endswith(f"remove {data / 'shapes'} and prepare shapes again.")
+    assert line.endswith(f"remove {data / 'shapes'} and prepare the data again.")
 
 
 def test_a_data_set_of_which_every_class_has_images_goes_without_a_warning(data, source, capsys):
