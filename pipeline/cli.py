@@ -327,14 +327,18 @@ def search(
 @main.command()
 @_hyperparameters(without=("hidden_layers", "activation", "loss", "seed"))
 @_OUTPUT
+@click.option(
+    "--data-dir", type=_PATH, default="data", show_default=True,
+    help="Folder of prepared data, for runs that kept no predictions.",
+)  # fmt: skip
 @_flag("--verbose", "Show the log of the pipeline and of the libraries.")
-def report(output: Path, verbose: bool, **values: Any) -> None:
+def report(output: Path, data_dir: Path | None, verbose: bool, **values: Any) -> None:
     """Turn the finished runs into tables beside the published ones, curves and judged claims."""
     from pipeline import commands
 
     if verbose:
         _be_verbose()
-    commands.report(TrainingConfig(**values), output, _told({**values, "output": output}))
+    commands.report(TrainingConfig(**values), output, _told({**values, "output": output}), data_dir=data_dir)
 
 
 @main.command()

@@ -15,6 +15,7 @@ from pipeline.display import figures
 from pipeline.display.tables import class_counts, predictions_csv, predictions_table, results_table
 from pipeline.experiments import WEAK_NETWORK
 from pipeline.output import decoration, say
+from pipeline.report import longform
 from pipeline.report.document import FIGURES, write
 from pipeline.report.measured import Runs, require
 from pipeline.search.search import search
@@ -118,16 +119,32 @@ def predict(model_uri: str, images: Path, parameters: Mapping[str, str]) -> None
             run.describe(f"{len(names)} images classified by {model_uri}.\n\n{table}")
 
 
-def report(base: TrainingConfig, output: Path, parameters: Mapping[str, str], parent_id: str | None = None) -> Path:
-    """Turn the finished runs into the report, in a folder and among the artifacts of its run; returns its path."""
+def report(
+    base: TrainingConfig,
+    output: Path,
+    parameters: Mapping[str, str],
+    parent_id: str | None = None,
+    *,
+    data_dir: Path | None = None,
+) -> Path:
+    """Turn the finished runs into the report, in a folder and among the artifacts of its run; returns its path.
+
+    Args:
+        base: names the data set and the hyperparameters.
+        output: folder of the report.
+        parameters: of the command, for its run.
+        parent_id: the run to fold it under.
+        data_dir: folder of prepared data, which only runs that kept no predictions need.
+    """
     store = Store.open()
-    runs = Runs(store, base)
+    runs = Runs(store, base, data_dir)
     require(runs)
     with command_run(store, f"report {base.dataset}", parameters, parent_id=parent_id) as run:
         document = write(runs, output)
         say(f"The report is {document}.")
         with decoration("The report among the artifacts of its run"):
-            run.log_file(document)
+            for file in (document, output / longform.FIGURES_FILE, output / longform.COMPARISONS_FILE):
+                run.log_file(file)
             for figure in sorted((output / FIGURES).iterdir()):
                 run.log_file(figure, FIGURES)
         with decoration("The description"):
@@ -209,6 +226,6 @@ def reproduce(
         weak = replace(base, **{name: getattr(WEAK_NETWORK, name) for name in named})
         searched = {**told, "trials": str(trials)}
         search(weak, Space(), settings, searched, trials=trials, parent_id=parent_id)
-        report(base, output, {"dataset": base.dataset}, parent_id)
+        report(base, output, {"dataset": base.dataset}, parent_id, data_dir=settings.data_dir)
         with decoration("The description"):
             run.describe("Every step of the reproduction is folded under this run; the last, the report, has it all.")

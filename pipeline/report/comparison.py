@@ -1,63 +1,157 @@
-"""Two networks compared over the seeds that both were trained with."""
+"""Networks compared: differences by seed, and by test image where they are of accuracies."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
-from pipeline.report.measured import Curve, Measured, Runs
+from pipeline.report.measured import SEEDS_WITH_CURVES, Curve, Measured
+from pipeline.report.networks import Pair
+from pipeline.report.reading import Reading
+from pipeline.report.statistics import CONFIDENCE, Estimate, crossed, paired
 
-CONFIDENCE = 0.95
+TARGETS: Final = (0.85, 0.90, 0.95)
+"""Test accuracies; convergence is the number of epochs to reach them."""
+_TINY: Final = 1e-12
+"""Stands for a loss or time of zero, whose logarithm does not exist."""
 
-Figure = Callable[[Measured], float]
+BySeed = Mapping[int, NDArray[Any]]
+"""The difference of two networks by seed: a number, or an array with a number for each test image."""
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The first network's figure minus the second's.
+class Measure:
+    """What networks are compared by.
 
     Attributes:
-        mean: over the seeds.
-        interval: of the mean, at CONFIDENCE, paired by seed; None with one seed.
+        name: of the metric.
+        differences: of two networks, by seed; of the logarithms where the measure is compared as a ratio.
+        is_ratio: whether the difference is that of logarithms.
     """
 
-    mean: float
-    interval: tuple[float, float] | None
+    name: str
+    differences: Callable[[Reading, TrainingConfig, TrainingConfig], BySeed]
+    is_ratio: bool = True
 
-    @property
-    def tie(self) -> bool:
-        """Whether the interval leaves open which of the two is larger."""
-        if self.interval is None:
-            return self.mean == 0
-        return self.interval[0] <= 0 <= self.interval[1]
+    def number(self, difference: float) -> str:
+        """A difference as a table shows it: in percentage points, or as a ratio."""
+        return f"{math.exp(difference):.2f}" if self.is_ratio else f"{100 * difference:+.2f}"
 
-    @property
-    def sign(self) -> int:
-        """1 where the first is larger, -1 where the second is, 0 for a tie."""
-        return 0 if self.tie else 1 if self.mean > 0 else -1
+    def text(self, estimate: Estimate, level: float = CONFIDENCE) -> str:
+        """A mean difference with its interval: `+0.48 [+0.31, +0.65] points`."""
+        interval = estimate.interval(level)
+        ends = f" [{self.number(interval[0])}, {self.number(interval[1])}]" if interval else ""
+        return f"{self.number(estimate.mean)}{ends} {'times' if self.is_ratio else 'points'}"
 
 
-def compare(runs: Runs, first: TrainingConfig, second: TrainingConfig, figure: Figure) -> Difference | None:
-    """The difference between two networks by a figure of their runs; None if no seed has both."""
-    ours, theirs = ({run.config.seed: figure(run) for run in runs.of(config)} for config in (first, second))
+@dataclass(frozen=True)
+class Comparison:
+    """How the first network of a pair, or the first networks of several pairs, differ from the second.
+
+    Attributes:
+        pairs: that were compared; the estimate is of the mean over them.
+        estimate: of the difference.
+        values: the difference with each seed.
+    """
+
+    pairs: Sequence[Pair]
+    estimate: Estimate
+    values: Sequence[float]
+
+
+def compare(reading: Reading, measure: Measure, pairs: Sequence[Pair]) -> Comparison | None:
+    """Compare the networks of pairs on the seeds that all of them have; None where there is no such seed.
+
+    A reading that has one seed borrows the variance over seeds from the reading that it names.
+    """
+    found = [measure.differences(reading, *pair) for pair in pairs]
+    if not found:
+        return None
+    seeds = sorted(set.intersection(*(set(each) for each in found)))
+    if not seeds:
+        return None
+    rows = [_mean([each[seed] for each in found]) for seed in seeds]
+    values = [float(row.mean()) for row in rows]
+    by_image = all(row.ndim for row in rows)
+    estimate = crossed(np.stack(rows)) if by_image else paired(values)
+    if len(seeds) == 1 and reading.lender and (lender := compare(reading.lender, measure, pairs)):
+        estimate = estimate.lent(lender.estimate)
+    return Comparison(pairs, estimate, values)
+
+
+def _mean(differences: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The mean over pairs, by image if all of them are."""
+    by_image = all(each.ndim for each in differences)
+    return np.asarray(np.mean([each if by_image else each.mean() for each in differences], axis=0))
+
+
+def _by_seed(
+    reading: Reading, first: TrainingConfig, second: TrainingConfig, difference: Callable[[Measured, Measured], Any]
+) -> BySeed:
+    ours, theirs = ({run.config.seed: run for run in reading.of(config)} for config in (first, second))
+    return {seed: np.asarray(difference(ours[seed], theirs[seed])) for seed in sorted(ours.keys() & theirs.keys())}
+
+
+def _accuracies(reading: Reading, first: TrainingConfig, second: TrainingConfig) -> BySeed:
+    """1 where only the first network is right about an image, -1 where only the second is."""
+
+    def difference(one: Measured, other: Measured) -> Any:
+        ours, theirs = reading.runs.correct(one), reading.runs.correct(other)
+        if ours is None or theirs is None or len(ours) != len(theirs):
+            return one.figures["test_accuracy"] - other.figures["test_accuracy"]
+        return ours.astype(np.int8) - theirs.astype(np.int8)
+
+    return _by_seed(reading, first, second, difference)
+
+
+def _ratio_of(name: str) -> Measure:
+    def differences(reading: Reading, first: TrainingConfig, second: TrainingConfig) -> BySeed:
+        def difference(one: Measured, other: Measured) -> float:
+            return math.log(max(one.figures[name], _TINY) / max(other.figures[name], _TINY))
+
+        return _by_seed(reading, first, second, difference)
+
+    return Measure(name, differences)
+
+
+def _epochs(reading: Reading, first: TrainingConfig, second: TrainingConfig) -> BySeed:
+    """How many times the epochs the first network needs, the geometric mean over the targets that one of them reaches.
+
+    A network that never reaches a target counts as if it did in the epoch after its last.
+    """
+    ours, theirs = (epochs_by_seed(reading, config) for config in (first, second))
     seeds = sorted(ours.keys() & theirs.keys())
-    return difference([ours[seed] - theirs[seed] for seed in seeds]) if seeds else None
+    reached = [
+        number
+        for number in range(len(TARGETS))
+        if any(min(ours[seed][number], theirs[seed][number]) <= first.max_epoch for seed in seeds)
+    ]
+    return {
+        seed: np.asarray(np.mean([math.log(ours[seed][number] / theirs[seed][number]) for number in reached]))
+        for seed in (seeds if reached else ())
+    }
 
 
-def difference(values: list[float]) -> Difference:
-    """The mean of paired differences, and Student's interval around it."""
-    from scipy.stats import ttest_1samp
-
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return Difference(mean, None)
-    if np.ptp(values) == 0:
-        return Difference(mean, (mean, mean))
-    interval = ttest_1samp(values, 0).confidence_interval(CONFIDENCE)
-    return Difference(mean, (float(interval.low), float(interval.high)))
+def epochs_by_seed(reading: Reading, config: TrainingConfig) -> dict[int, list[float]]:
+    """The epochs that a network needs to reach each target, by seed; the epoch after the last where it never does."""
+    found = {}
+    for run in reading.of(config)[:SEEDS_WITH_CURVES]:
+        if curve := reading.runs.curve(run, "test/accuracy"):
+            reached = [epochs_to(curve, target) for target in TARGETS]
+            found[run.config.seed] = [config.max_epoch + 1.0 if epoch is None else epoch for epoch in reached]
+    return found
 
 
 def epochs_to(curve: Curve, accuracy: float) -> float | None:
     """The first evaluated epoch at which a curve has come to an accuracy, None where it never does."""
     return next((epoch for epoch, value in curve if value >= accuracy), None)
+
+
+ACCURACY: Final = Measure("test_accuracy", _accuracies, is_ratio=False)
+LOSS: Final = _ratio_of("test_loss")
+SECONDS: Final = _ratio_of("train_seconds")
+EPOCHS: Final = Measure("epochs", _epochs)

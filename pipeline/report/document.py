@@ -1,30 +1,31 @@
-"""The markdown document: tables first, then curves, claims, depths, the search and the runs behind it all."""
+"""The markdown document: the outcome first, then tables and pictures, and folded below them what they come from."""
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Final
 
-from model.activations import ACTIVATIONS
-from model.losses import LOSSES
-from pipeline.config import TrainingConfig
 from pipeline.display import figures
-from pipeline.display.tables import markdown_table
-from pipeline.experiments import STUDIES, grid
-from pipeline.report import published, tables
-from pipeline.report.claims import ABOUT_EQUAL, CLEARLY_LONGER, NEAR, Claim, Verdict, judge
-from pipeline.report.comparison import CONFIDENCE
-from pipeline.report.measured import SEEDS_WITH_CURVES, Runs, Search, require
+from pipeline.experiments import STUDIES
+from pipeline.output import decoration
+from pipeline.report import initialisation, longform, outcome, pictures, published, searches, tables
+from pipeline.report.claims import ABOUT_EQUAL, CLEARLY_LONGER, judge_claims
+from pipeline.report.comparison import TARGETS
+from pipeline.report.measured import Runs, require
+from pipeline.report.networks import all_networks, of_base
+from pipeline.report.outcome import prose
+from pipeline.report.reproduced import TOO_WIDE, TOO_WIDE_LOSS, cell, cells
+from pipeline.report.statements import Claim
+from pipeline.report.statistics import CONFIDENCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOCUMENT: Final = "results.md"
 FIGURES: Final = "figures"
-_DPI: Final = 80
 _DEPTHS: Final = {1: "One hidden layer", 2: "Two hidden layers"}
 _STUDIES: Final = {
     "max_epoch": "Sigmoid + Euclidean for 400 epochs",
@@ -34,7 +35,9 @@ _STUDIES: Final = {
 
 
 def write(runs: Runs, folder: Path) -> Path:
-    """Write the document and its figures into `folder`, whole or not at all; returns the document's path.
+    """Write the document, its figures and its tables in long form into `folder`; returns the document's path.
+
+    Everything is written beside the folder's files first, so that a failure leaves the last report as it was.
 
     Raises:
         PipelineError: if there is nothing to report on.
@@ -44,11 +47,13 @@ def write(runs: Runs, folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
         made = Path(temporary)
         (made / FIGURES).mkdir()
-        text = "\n\n".join(_Document(runs, made).parts()) + "\n"
-        shutil.rmtree(folder / FIGURES, ignore_errors=True)
-        (made / FIGURES).rename(folder / FIGURES)
+        document = _Document(runs, made)
+        text = "\n\n".join(document.parts()) + "\n"
         (made / DOCUMENT).write_text(text, encoding="utf-8")
-        (made / DOCUMENT).replace(folder / DOCUMENT)
+        longform.write(made, runs, document.every_config, document.claims)
+        shutil.rmtree(folder / FIGURES, ignore_errors=True)
+        for each in sorted(made.iterdir()):
+            each.replace(folder / each.name)
     return folder / DOCUMENT
 
 
@@ -58,132 +63,106 @@ class _Document:
     def __init__(self, runs: Runs, folder: Path) -> None:
         self.runs = runs
         self.folder = folder
-        self.networks = grid(
-            runs.base, hidden_layers=_DEPTHS, activations=ACTIVATIONS, losses=LOSSES, seeds=[runs.base.seed]
-        )
-        self.studies = {name: [self._of_base(each) for each in configs] for name, configs in STUDIES.items()}
+        self.readings = initialisation.readings(runs)
+        self.reading = self.readings[0]
+        self.networks = all_networks(replace(runs.base, seed=0))
+        self.studies = {name: [of_base(runs.base, each) for each in configs] for name, configs in STUDIES.items()}
         swept = [config for configs in self.studies.values() for config in configs]
         found = [search.best for search in runs.searches]
         self.everything = list(dict.fromkeys([*self.networks, *swept, *found]))
+        self.every_config = [reading.config(config) for reading in self.readings for config in self.everything]
 
-    def _of_base(self, each: TrainingConfig) -> TrainingConfig:
-        varied = ("hidden_layers", "activation", "loss", "learning_rate", "max_epoch")
-        return replace(self.runs.base, **{name: getattr(each, name) for name in varied})
+    @cached_property
+    def claims(self) -> list[Claim]:
+        """The published conclusions, judged."""
+        return judge_claims(self.reading)
 
     def parts(self) -> Iterator[str]:
-        yield from self._head()
-        for depth, title in _DEPTHS.items():
-            yield f"## {title}"
-            for metric, caption in tables.NETWORK_FIGURES.items():
-                yield f"### {caption}, {title.lower()}"
-                yield tables.networks(self.runs, depth, metric)
+        yield f"# Results on {self.runs.base.dataset}"
+        yield from self._outcome()
+        yield from self._networks()
+        yield from self._published_tables()
         yield from self._studies()
-        yield from self._curves()
+        if len(self.readings) > 1:
+            yield "## Initialisation"
+            yield from initialisation.section(self.readings)
         yield from self._claims()
-        yield "## One hidden layer against two"
-        yield "Test accuracy and training time; the gain is that of the second hidden layer."
-        yield tables.depths(self.runs)
         yield from self._searches()
-        yield "## Runs"
-        yield "The runs behind the figures, by their id in MLflow."
-        yield tables.run_ids(self.runs, self.everything)
+        yield from self._methods()
+        yield from self._folded()
 
-    def _head(self) -> Iterator[str]:
-        base = self.runs.base
-        count = sum(len(self.runs.of(config)) for config in self.everything)
-        yield f"# Results on {base.dataset}"
-        yield (
-            f"{count} finished runs on the data with digest `{self.runs.digest}`, trained as published except where a "
-            f"table says otherwise: {_hyperparameters(base)}. Written by `mlflow run . -e report`; every measured "
-            "figure leads to its run and to the command that makes it again."
-        )
-        if base.dataset == published.DATASET:
-            yield (
-                "Cells show **measured / published / difference**. The published cross-entropy losses are means over "
-                "all elements of a batch, a tenth of the usual batch mean with 10 classes; the measured ones are "
-                "divided by 10 for the comparison, here and nowhere else."
-            )
-        else:
-            yield "The published figures are of MNIST, so none stand beside these."
-        yield self._seeds()
-        if self.runs.other_data:
-            yield f"The experiment also has runs on other data named {base.dataset!r}; they are left out."
+    def _outcome(self) -> Iterator[str]:
+        yield from outcome.reproduction(cells(self.reading, self.networks))
         yield from self._missing()
-
-    def _seeds(self) -> str:
-        most = max(len(self.runs.of(config)) for config in self.everything)
-        if most < 2:  # noqa: PLR2004 - more than one
-            return "One seed for each network: a difference is taken as it is, its chance unknown."
-        return (
-            f"Up to {most} seeds for each network: figures are means ± standard deviations, and differences are paired "
-            f"by seed, with {CONFIDENCE:.0%} confidence intervals; a difference inside its interval is a tie. Curves "
-            f"and epochs are of the first {SEEDS_WITH_CURVES} seeds at most."
-        )
+        yield tables.statements(self.claims)
+        for search in self.runs.searches:
+            yield prose(f"Best of the search {searches.sentence(self.reading, search)}")
+        yield outcome.effort([run for config in dict.fromkeys(self.every_config) for run in self.runs.of(config)])
 
     def _missing(self) -> Iterator[str]:
         lacking = [config for config in self.everything if not self.runs.of(config)]
         if lacking:
-            commands = "\n".join(tables.command(config) for config in lacking)
-            yield f"{len(lacking)} networks are missing; these commands make them:\n\n```\n{commands}\n```"
+            yield f"{len(lacking)} networks are missing; [these commands](#commands-for-what-is-missing) make them."
+
+    def _networks(self) -> Iterator[str]:
+        yield "## The networks"
+        yield tables.by_difference(self.reading)
+        yield prose(
+            "Each with its standard deviation over seeds, where one more seed would lie with a probability of "
+            f"{CONFIDENCE:.0%}, and by how much the published figure lies outside of that (✗)."
+        )
+        found = [each for config in self.networks if (each := cell(self.reading, config, "test_accuracy"))]
+        if found:
+            caption = "Measured and published test accuracy of each network"
+            ordered = sorted(found, key=lambda each: each.difference)
+            yield self._figure("networks", caption, pictures.beside_published(ordered))
+
+    def _published_tables(self) -> Iterator[str]:
+        yield "## The published tables"
+        if self.runs.base.dataset == published.DATASET:
+            yield prose(
+                "Cells show measured / published / difference and a mark: ✓ reproduced, ✗ outside by so much, ~ too "
+                "wide to tell, ? of one seed. Cross-entropy losses are in the published convention, a tenth of the "
+                "usual one. Times are followed by their ratio to relu + euclidean with one layer on the same machine."
+            )
+        else:
+            yield "The published figures are of MNIST, so none stand beside these."
+        for depth, title in _DEPTHS.items():
+            for metric, caption in tables.NETWORK_FIGURES.items():
+                yield f"### {caption}, {title.lower()}"
+                yield tables.networks(self.reading, depth, metric)
 
     def _studies(self) -> Iterator[str]:
         for name, configs in self.studies.items():
             yield f"## {_STUDIES[name]}"
-            yield tables.study(self.runs, configs)
-            if name == "learning_rate" and (points := self._by_rate()):
-                figure = figures.by_learning_rate("Sigmoid + Euclidean, one hidden layer", points)
-                yield self._figure("learning-rate", "Test accuracy by learning rate", figure)
+            yield tables.study(self.readings, configs)
+            if name == "learning_rate" and (lines := self._by_rate()):
+                caption = "Test accuracy of Sigmoid + Euclidean by learning rate"
+                yield self._figure("learning-rate", caption, pictures.by_learning_rate(lines))
 
-    def _by_rate(self) -> Mapping[str, Mapping[float, float]]:
+    def _by_rate(self) -> dict[str, dict[float, list[float]]]:
         configs = self.studies["learning_rate"]
-        measured = {
-            config.learning_rate: mean(run.figures["test_accuracy"] for run in found)
-            for config in configs
-            if (found := self.runs.of(config))
-        }
-        theirs = {
-            config.learning_rate: known.figures["test_accuracy"]
-            for config in configs
-            if (known := published.find(config))
-        }
-        lines = {"test, measured": measured, "test, published": theirs}
-        return {name: points for name, points in lines.items() if points} if measured else {}
-
-    def _curves(self) -> Iterator[str]:
-        yield "## Training curves"
-        for depth, title in _DEPTHS.items():
-            curves = {
-                config: curve
-                for config in self.networks
-                if config.hidden_layers == depth
-                for run in self.runs.of(config)[:1]
-                if (curve := self.runs.curve(run, "test/accuracy"))
+        lines = {
+            f"measured, init_std {reading.config(configs[0]).init_std}": {
+                config.learning_rate: [run.figures["test_accuracy"] for run in found]
+                for config in configs
+                if (found := reading.of(config))
             }
-            if curves:
-                figure = figures.overlay(title, curves, "test accuracy")
-                yield self._figure(f"overlay-{depth}h", f"Test accuracy of all networks, {title.lower()}", figure)
-        for config in self.networks:
-            for run in self.runs.of(config)[:1]:
-                names = [f"{part}/{kind}" for part in ("train", "test") for kind in ("loss", "accuracy")]
-                history = {name: self.runs.curve(run, name) for name in names}
-                figure = figures.training_curves(config.name, history)
-                yield self._figure(config.name.split(" ")[0], f"Training curves of {config.name}", figure)
+            for reading in self.readings
+        }
+        if not lines[next(iter(lines))]:
+            return {}
+        known = {config.learning_rate: published.find(config) for config in configs}
+        lines = {name: points for name, points in lines.items() if points}
+        return lines | {"published": {rate: [each.figures["test_accuracy"]] for rate, each in known.items() if each}}
 
     def _claims(self) -> Iterator[str]:
         yield "## The published conclusions"
-        yield (
-            "Each is judged from the runs: it holds where every comparison bears it out, in part where some do. "
-            f"Numbers of epochs within {ABOUT_EQUAL:.0%} are about equal; an accuracy within {100 * NEAR:g} percentage "
-            f"points of the published one reproduces it; {CLEARLY_LONGER} times as long is clearly longer."
-        )
-        claims = judge(self.runs)
-        yield markdown_table([[claim.number, claim.text, f"**{claim.verdict}**"] for claim in claims],
-                             ["claim", "text", "verdict"], texts=3)  # fmt: skip
-        for claim in claims:
-            yield from _reasons(claim)
-        yield "### Convergence"
-        yield "Epochs after which the test accuracy first reached a target; it is evaluated every test_epoch epochs."
-        yield tables.convergence(self.runs)
+        figure = pictures.forest(self.claims)
+        if figure is not None:
+            yield self._figure("claims", "The number behind each statement, with its interval", figure)
+        for claim in self.claims:
+            yield from outcome.reasons(claim)
 
     def _searches(self) -> Iterator[str]:
         yield "## Search"
@@ -191,43 +170,68 @@ class _Document:
             yield "No search has finished on these data; `mlflow run . -e search` makes one."
         for search in self.runs.searches:
             yield f"### {search.study}"
-            yield _standing(search)
-            yield tables.search(self.runs, search)
-            points = {state: _points(search, state) for state in ("complete", "pruned")}
-            figure = figures.search_history(search.study, {state: found for state, found in points.items() if found})
+            yield prose(searches.standing(search))
+            yield searches.configurations(self.reading, search)
+            figure = figures.search_history("", searches.points(search))
             yield self._figure(f"search-{search.run_id[:8]}", f"History of the search {search.study}", figure)
-            yield tables.trials(search)
+
+    def _methods(self) -> Iterator[str]:
+        base = self.runs.base
+        named = ("learning_rate", "weight_decay", "momentum", "batch_size", "max_epoch", "init_std", "hinge_margin")
+        used = tables.seeds(self.runs, self.everything)
+        yield "## How it was measured"
+        yield prose(
+            f"Seeds {', '.join(map(str, used))}; {', '.join(f'{name} {getattr(base, name)}' for name in named)}, "
+            f"except where a table says otherwise; data with digest `{self.runs.digest}`. Written by `mlflow run . -e "
+            "report`, from runs that [the table of runs](#runs) lists with the commands that make them again."
+        )
+        yield prose(
+            "Figures are means ± standard deviations over seeds. A difference of accuracies is paired by seed and by "
+            "test image, and its interval counts both as chance (crossed random effects; t with Satterthwaite's "
+            "degrees of freedom); times, losses and epochs are compared as ratios, paired by seed. A statement is "
+            "judged by the mean over its pairs. The statements of a claim are corrected together, and so are its "
+            "pairs (Holm); an interval has the level of its own test. P is the share of seeds that bear it out. "
+            f"Epochs to {', '.join(f'{target:.0%}' for target in TARGETS)} test accuracy measure convergence; ratios "
+            f"of epochs within {ABOUT_EQUAL:.0%} are about equal, and {CLEARLY_LONGER} times as long is clearly longer."
+        )
+        yield prose(
+            f"A published figure is one draw: it is reproduced if it lies in the {CONFIDENCE:.0%} prediction interval "
+            f"of one more seed. An interval wider than ± {100 * TOO_WIDE:g} points, or ± {TOO_WIDE_LOSS:.0%} of a "
+            "loss, tells nothing. One seed has the deviation of the networks of the grid with the same loss."
+        )
+        if self.runs.other_data:
+            yield prose(f"The experiment also has runs on other data named {base.dataset!r}; they are left out.")
+
+    def _folded(self) -> Iterator[str]:
+        yield "## Details"
+        yield from _fold("Every comparison behind the claims", tables.pairs(self.claims))
+        yield from _fold("One hidden layer against two", tables.depths(self.reading))
+        yield from _fold("Epochs to reach a test accuracy", tables.convergence(self.reading))
+        for kind in ("loss", "accuracy"):
+            if figure := pictures.curves(self.reading, kind):
+                caption = f"Training and test {kind} of all networks by epoch"
+                yield from _fold(caption, self._figure(f"curves-{kind}", caption, figure))
+        for search in self.runs.searches:
+            yield from _fold(f"Trials of the search {search.study}", searches.trials(search))
+        yield '<a id="runs"></a>'
+        yield from _fold("The runs behind the figures", tables.run_ids(self.readings, self.everything))
+        lacking = [config for config in self.everything if not self.runs.of(config)]
+        if lacking:
+            commands = "\n".join(tables.command(config) for config in lacking)
+            yield '<a id="commands-for-what-is-missing"></a>'
+            yield from _fold("Commands for what is missing", f"```\n{commands}\n```")
 
     def _figure(self, name: str, caption: str, figure: "Figure") -> str:
-        figure.savefig(self.folder / FIGURES / f"{name}.png", dpi=_DPI)
-        return f"![{caption}]({FIGURES}/{name}.png)"
+        """Draw a figure; returns the markdown that shows it, or says that it is missing where it cannot be drawn."""
+        file = f"{FIGURES}/{name}.svg"
+        with decoration(file):
+            pictures.save(figure, self.folder / file)
+            return f"![{caption}]({file})"
+        return f"({caption}: the figure could not be drawn.)"
 
 
-def _hyperparameters(base: TrainingConfig) -> str:
-    named = ("learning_rate", "weight_decay", "momentum", "batch_size", "max_epoch", "init_std", "hinge_margin")
-    return ", ".join(f"{name} {getattr(base, name)}" for name in named)
-
-
-def _standing(search: Search) -> str:
-    states = [trial.state for trial in search.trials]
-    counts: Callable[[str], int] = states.count
-    space = ", ".join(f"{name} {value}" for name, value in search.space.items())
-    return (
-        f"Run `{search.run_id}`; space: {space}. {len(states)} trials: {counts('complete')} complete, "
-        f"{counts('pruned')} pruned, {counts('fail')} failed. The validation images are the last sixth of the training "
-        "images; the best configuration was retrained on all of them and tested once."
-    )
-
-
-def _points(search: Search, state: str) -> list[tuple[int, float]]:
-    """The accuracies of the trials in a state, by number."""
-    return [(each.number, each.accuracy) for each in search.trials if each.state == state and each.accuracy is not None]
-
-
-def _reasons(claim: Claim) -> Iterator[str]:
-    yield f"### Claim {claim.number}: {claim.verdict}"
-    yield claim.text
-    yield "\n".join(f"- {finding.says}: {finding.figures}." for finding in claim.findings)
-    if claim.verdict is Verdict.OPEN:
-        commands = "\n".join(tables.command(config) for config in claim.missing)
-        yield f"To judge it, run:\n\n```\n{commands or 'mlflow run . -e grid'}\n```"
+def _fold(title: str, text: str) -> Iterator[str]:
+    """A part that a reader opens by a click."""
+    yield f"<details>\n<summary>{title}</summary>"
+    yield text
+    yield "</details>"

@@ -4,13 +4,22 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.config import TrainingConfig
+from pipeline.data.datasets import Dataset, load
 from pipeline.errors import PipelineError, UsageError
+from pipeline.report import networks
 from pipeline.tracking.store import Store, TrackedRun
+from pipeline.training.predictions import kept
 
 FIGURES: Final = ("train_accuracy", "train_loss", "test_accuracy", "test_loss", "train_seconds")
+MACHINE_TAG: Final = "processor"
+"""The tag in which a run keeps what it was computed on."""
 SEEDS_WITH_CURVES: Final = 5
 """So many seeds of a network, the lowest, are read for its curves: they are most of what a store holds."""
 _LATEST_FIRST: Final = ("attributes.end_time DESC",)
@@ -22,11 +31,23 @@ Curve = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished run: its id, its configuration and its final figures."""
+    """A finished run with its final figures.
+
+    Attributes:
+        run_id: MLflow's.
+        config: of the network.
+        figures: by the name of the metric.
+        started: in milliseconds since 1970.
+        ended: in milliseconds since 1970.
+        machine: what it was computed on; empty where the run does not say.
+    """
 
     run_id: str
     config: TrainingConfig
     figures: Mapping[str, float]
+    started: int = 0
+    ended: int = 0
+    machine: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,8 @@ class Search:
 class Runs:
     """The finished runs of a data set whose hyperparameters are those of `base`, except where a study varies them.
 
+    Studies vary the network, learning rate, epochs and initialisation.
+
     Where a configuration was trained more than once, the run that ended last counts.
 
     Attributes:
@@ -71,16 +94,24 @@ class Runs:
         digest: of the data; None if the store has no finished run of it.
     """
 
-    def __init__(self, store: Store, base: TrainingConfig) -> None:
-        """Find the data's digest: that of the run of this name that ended last."""
+    def __init__(self, store: Store, base: TrainingConfig, data_dir: Path | None = None) -> None:
+        """Find the data's digest: that of the run of this name that ended last.
+
+        Args:
+            store: that has the runs.
+            base: names the data set and the hyperparameters.
+            data_dir: folder of prepared data, which only runs that kept no predictions need.
+        """
         self.base = base
         self._store = store
+        self._data_dir = data_dir
         condition = (
             f"attributes.status = 'FINISHED' and params.dataset = '{base.dataset}' and params.dataset_digest LIKE '%'"
         )
         latest = next(store.search(condition, _LATEST_FIRST, page_size=1), None)
         self.digest = latest.parameters.get("dataset_digest") if latest else None
         self._histories: dict[tuple[str, str], Curve] = {}
+        self._correct: dict[str, NDArray[np.bool_] | None] = {}
         self._known: dict[tuple[float, int], dict[TrainingConfig, dict[int, Measured]]] = {}
 
     @cached_property
@@ -98,6 +129,33 @@ class Runs:
         if key not in self._known:
             self._known[key] = self._read(*key)
         return list(self._known[key].get(_network(config), {}).values())
+
+    def initialisations(self) -> list[float | str]:
+        """The initialisations of the runs of the grid, the report's own left out: standard deviations, then rules."""
+        self.of(self.base)
+        grid = self._known[self.base.learning_rate, self.base.max_epoch]
+        found = {config.init_std for config in grid} - {self.base.init_std}
+        return sorted(found, key=lambda value: (isinstance(value, str), str(value)))
+
+    def correct(self, run: Measured) -> NDArray[np.bool_] | None:
+        """(images,), which test images a run's network is right about; None where that cannot be known any more."""
+        if run.run_id not in self._correct:
+            predictions = kept(self._store, run.run_id, self._dataset)
+            self._correct[run.run_id] = None if predictions is None else predictions.correct
+        return self._correct[run.run_id]
+
+    def _dataset(self) -> Dataset:
+        """The data that the runs were made with.
+
+        Raises:
+            PipelineError: if they are not in the data folder, or other data of that name are.
+        """
+        if self._data_dir is None:
+            raise PipelineError("no data folder was named")
+        dataset = load(self.base.dataset, self._data_dir)
+        if dataset.digest != self.digest:
+            raise PipelineError(f"{self._data_dir} has other data named {self.base.dataset!r}")
+        return dataset
 
     def curve(self, run: Measured, metric: str) -> Curve:
         """The points (epoch, value) of a metric: "test/accuracy"."""
@@ -174,7 +232,9 @@ def _measured(run: TrackedRun) -> Measured | None:
     config = _config(run)
     if config is None or any(name not in run.metrics for name in FIGURES):
         return None
-    return Measured(run.run_id, config, {name: run.metrics[name] for name in FIGURES})
+    figures = {name: run.metrics[name] for name in FIGURES}
+    ended = run.end_time or run.start_time
+    return Measured(run.run_id, config, figures, run.start_time, ended, run.tags.get(MACHINE_TAG, ""))
 
 
 def _config(run: TrackedRun) -> TrainingConfig | None:
@@ -190,5 +250,4 @@ def _network(config: TrainingConfig) -> TrainingConfig:
 
 def _alike(config: TrainingConfig, base: TrainingConfig) -> bool:
     """Whether a run differs from the base in nothing but what the studies vary."""
-    varied = ("hidden_layers", "activation", "loss", "learning_rate", "max_epoch")
-    return _network(config) == replace(_network(base), **{name: getattr(config, name) for name in varied})
+    return _network(config) == replace(_network(networks.of_base(base, config)), init_std=config.init_std)

@@ -86,6 +86,10 @@ class Estimate:
         return replace(self, of_seeds=lender.of_seeds * lender.seeds / self.seeds, seed_freedom=lender.seed_freedom,
                        of_images=lender.of_images, image_freedom=lender.image_freedom)  # fmt: skip
 
+    def shifted(self, by: float) -> "Estimate":
+        """The estimate of differences that are larger by a constant."""
+        return replace(self, mean=self.mean + by)
+
     def with_seeds(self, seeds: int) -> "Estimate":
         """The estimate to be expected from another number of seeds, if mean and variances stay as they are."""
         of_seeds = None if self.of_seeds is None else self.of_seeds * self.seeds / seeds
@@ -96,9 +100,11 @@ class Estimate:
 
         A number above MOST_SEEDS stands for all that are larger.
         """
-        if self.of_seeds is None or not self.mean:
+        if self.of_seeds is None:
             return None
-        if self.of_images and replace(self, of_seeds=0.0).p() > 1 - level:
+        if not self.mean:
+            return MOST_SEEDS + 1
+        if self.of_images and replace(self, of_seeds=0.0).p() > 1 - level:  # as with infinitely many seeds
             return None
         numbers = range(self.seeds + 1, MOST_SEEDS + 1)
         return self.seeds + 1 + bisect_left(numbers, True, key=lambda seeds: self.with_seeds(seeds).p() <= 1 - level)
@@ -203,8 +209,3 @@ def prediction_interval(values: Sequence[float], spread: Spread | None = None) -
     half = quantile(CONFIDENCE, own.freedom) * own.deviation * math.sqrt(1 + 1 / len(values))
     mean = float(np.mean(values))
     return mean - half, mean + half
-
-
-def probability_of_larger(differences: Sequence[float]) -> float:
-    """The share of seeds in which the first of two networks is larger; a tie counts half."""
-    return float(np.mean([0.5 if each == 0 else float(each > 0) for each in differences]))

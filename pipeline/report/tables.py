@@ -1,8 +1,8 @@
 """The report's tables: measured beside published, in the order and orientation of the publication."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from statistics import mean, stdev
 from typing import Final
 
@@ -11,9 +11,13 @@ from model.losses import LOSSES
 from pipeline.config import TrainingConfig
 from pipeline.display.tables import markdown_table
 from pipeline.report import published
-from pipeline.report.claims import TARGETS, mean_epochs
-from pipeline.report.comparison import compare
-from pipeline.report.measured import SEEDS_WITH_CURVES, Measured, Runs, Search
+from pipeline.report.comparison import ACCURACY, SECONDS, TARGETS, compare, epochs_by_seed
+from pipeline.report.measured import Runs
+from pipeline.report.networks import all_networks, depth_twins, label, network
+from pipeline.report.reading import Reading
+from pipeline.report.reproduced import cell as published_cell
+from pipeline.report.reproduced import shown_values
+from pipeline.report.statements import Claim
 
 MISSING: Final = "missing"
 NETWORK_FIGURES: Final = {
@@ -26,181 +30,193 @@ NETWORK_FIGURES: Final = {
 """The figures of a network with their captions, in the published order."""
 
 
-def networks(runs: Runs, depth: int, metric: str) -> str:
+def networks(reading: Reading, depth: int, metric: str) -> str:
     """One figure of all networks of a depth: activations down, losses across."""
     rows = [
-        [activation, *(cell(runs, replace(runs.base, hidden_layers=depth, activation=activation, loss=loss), metric)
-                       for loss in LOSSES)]
+        [activation, *(cell(reading, network(reading.base, depth, activation, loss), metric) for loss in LOSSES)]
         for activation in ACTIVATIONS
-    ]  # fmt: skip
+    ]
     return markdown_table(rows, ["activation", *LOSSES])
 
 
-def study(runs: Runs, configs: Sequence[TrainingConfig]) -> str:
-    """The networks of a study, a row for each, with both accuracies."""
-    rows = [
-        [
-            f"{config.activation} + {config.loss}",
-            f"{config.learning_rate:g}",
-            config.max_epoch,
-            cell(runs, config, "train_accuracy"),
-            cell(runs, config, "test_accuracy"),
-        ]
-        for config in configs
-    ]
-    return markdown_table(rows, ["network", "learning rate", "epochs", "training accuracy (%)", "test accuracy (%)"])
+def by_difference(reading: Reading) -> str:
+    """Test accuracy and training time of every network, from the one farthest below its published figure up."""
+    found = sorted(all_networks(reading.base), key=lambda config: _difference(reading, config))
+    heads = ["network", "test (%)", "95 % of seeds", "published", "diff.", "", "time (s)"]
+    return markdown_table([_network_row(reading, config) for config in found], heads)
 
 
-def cell(runs: Runs, config: TrainingConfig, metric: str) -> str:
-    """The measured figure, leading to its run, then the published one and the difference where there is one."""
-    found = runs.of(config)
-    if not found:
+def _difference(reading: Reading, config: TrainingConfig) -> float:
+    found = published_cell(reading, config, "test_accuracy")
+    return found.difference if found else 0.0
+
+
+def _network_row(reading: Reading, config: TrainingConfig) -> list[str]:
+    found = published_cell(reading, config, "test_accuracy")
+    row = [f"[{label(config)}](#{anchor(config)})", measured(reading, config, "test_accuracy")]
+    if found is None:
+        return [*row, "-", "-", "-", "-", measured(reading, config, "train_seconds")]
+    ends = f"{found.format(found.interval[0])}-{found.format(found.interval[1])}" if found.interval else "-"
+    theirs, difference = found.format(found.theirs), f"{100 * found.difference:+.2f}"
+    return [*row, ends, theirs, difference, found.sign, measured(reading, config, "train_seconds")]
+
+
+def study(readings: Sequence[Reading], configs: Sequence[TrainingConfig]) -> str:
+    """The networks of a study, a row for each and each initialisation that it was trained with."""
+    rows: dict[TrainingConfig, list[object]] = {}
+    for number, reading in enumerate(readings):
+        for config in configs:
+            if number == 0 or reading.of(config):
+                rows.setdefault(reading.config(config), _study_row(reading, config))
+    heads = ["network", "rate", "epochs", "init_std", "training accuracy (%)", "test accuracy (%)"]
+    return markdown_table(list(rows.values()), heads)
+
+
+def _study_row(reading: Reading, config: TrainingConfig) -> list[object]:
+    accuracies = (cell(reading, config, metric) for metric in ("train_accuracy", "test_accuracy"))
+    named = f"{config.activation} + {config.loss}"
+    return [named, f"{config.learning_rate:g}", config.max_epoch, reading.config(config).init_std, *accuracies]
+
+
+def cell(reading: Reading, config: TrainingConfig, metric: str) -> str:
+    """The measured figure, then the published one, the difference and the mark where there is one."""
+    if not reading.of(config):
         return MISSING
-    values = [_shown(run, metric) for run in found]
-    digits = _digits(metric)
+    ours = measured(reading, config, metric)
+    if metric == "train_seconds":
+        theirs = published_seconds(config)
+        ours = f"{ours} ({_ratio(reading, config):.2f})"
+        return f"{ours} / {theirs:.1f} ({theirs / _first_published_seconds():.2f})" if theirs else ours
+    found = published_cell(reading, config, metric)
+    if found is None:
+        return ours
+    scale, digits = (100, 2) if metric.endswith("_accuracy") else (1, 4)
+    return f"{ours} / {found.format(found.theirs)} / {scale * found.difference:+.{digits}f} {found.sign}"
+
+
+def measured(reading: Reading, config: TrainingConfig, metric: str) -> str:
+    """The mean of a figure over seeds and its standard deviation."""
+    runs = reading.of(config)
+    if not runs:
+        return MISSING
+    scale, digits = (100, 2) if metric.endswith("_accuracy") else (1, 1 if metric.endswith("_seconds") else 4)
+    values = [scale * value for value in shown_values(runs, metric)]
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    told = f"[{mean(values):.{digits}f}{spread}](#{anchor(config)})"
-    theirs = _published(config, metric)
-    if theirs is None:
-        return told
-    return f"{told} / {theirs:.{digits}f} / {mean(values) - theirs:+.{digits}f}"
+    return f"{mean(values):.{digits}f}{spread}"
 
 
-def depths(runs: Runs) -> str:
+def published_seconds(config: TrainingConfig) -> float | None:
+    """The published training time, None where there is none."""
+    known = published.find(config)
+    return known.figures.get("train_seconds") if known else None
+
+
+def _ratio(reading: Reading, config: TrainingConfig) -> float:
+    """A training time as a multiple of that of the first published network; nan without that."""
+    times = [
+        [run.figures["train_seconds"] for run in reading.of(each)]
+        for each in (config, network(reading.base, 1, "relu", "euclidean"))
+    ]
+    return mean(times[0]) / mean(times[1]) if times[0] and times[1] else float("nan")
+
+
+def _first_published_seconds() -> float:
+    return published.networks()[0].figures["train_seconds"]
+
+
+def depths(reading: Reading) -> str:
     """What the second hidden layer gains and what it costs, for each pair of twins."""
     rows = []
-    for activation in ACTIVATIONS:
-        for loss in LOSSES:
-            one, two = (replace(runs.base, hidden_layers=n, activation=activation, loss=loss) for n in (1, 2))
-            rows.append([f"{activation} + {loss}", *_gain(runs, one, two)])
-    heads = [
-        "network",
-        "one layer (%)",
-        "two layers (%)",
-        "gain (points)",
-        "time one (s)",
-        "time two (s)",
-        "times as long",
-    ]
+    for two, one in depth_twins(reading.base):
+        gain, ratio = (compare(reading, measure, [(two, one)]) for measure in (ACCURACY, SECONDS))
+        rows.append(
+            [
+                f"{two.activation} + {two.loss}",
+                *(measured(reading, config, "test_accuracy") for config in (one, two)),
+                ACCURACY.text(gain.estimate).removesuffix(" points") if gain else MISSING,
+                *(measured(reading, config, "train_seconds") for config in (one, two)),
+                SECONDS.text(ratio.estimate).removesuffix(" times") if ratio else MISSING,
+            ]
+        )
+    heads = ["network", "one layer (%)", "two layers (%)", "gain (points)", "one (s)", "two (s)", "times as long"]
     return markdown_table(rows, heads)
 
 
-def convergence(runs: Runs) -> str:
+def convergence(reading: Reading) -> str:
     """Epochs to reach given test accuracies, a row for each network."""
     rows = []
-    for depth in (1, 2):
-        for activation in ACTIVATIONS:
-            for loss in LOSSES:
-                config = replace(runs.base, hidden_layers=depth, activation=activation, loss=loss)
-                rows.append([config.name, *(_reached(runs, config, target) for target in TARGETS)])
+    for config in all_networks(reading.base):
+        by_seed = list(epochs_by_seed(reading, config).values())
+        reached = [_reached(config, [each[number] for each in by_seed]) for number in range(len(TARGETS))]
+        rows.append([label(config), *reached])
     return markdown_table(rows, ["network", *(f"epochs to {target:.0%}" for target in TARGETS)])
 
 
-def search(runs: Runs, found: Search) -> str:
-    """The best configuration of a search beside the published best and the baseline."""
-    of_trials = {trial.config: trial.accuracy for trial in found.trials if trial.state == "complete"}
-    first = found.trials[0].config
+def _reached(config: TrainingConfig, epochs: Sequence[float]) -> str:
+    if not epochs:
+        return MISSING
+    short = sum(each > config.max_epoch for each in epochs)
+    if short == len(epochs):
+        return "not reached"
+    reached = f"{mean(each for each in epochs if each <= config.max_epoch):g}"
+    return f"{reached} ({short} of {len(epochs)} seeds do not)" if short else reached
+
+
+def statements(claims: Iterable[Claim]) -> str:
+    """Every statement of the claims with its verdict and the number that decides it."""
+    rows: list[list[object]] = []
+    for claim in claims:
+        rows.append([f"[{claim.number}](#claim-{claim.number})", f"**{claim.title}: {claim.verdict}**", "", ""])
+        rows += [["", each.text, each.verdict.short, each.number] for each in claim.judgements]
+    return markdown_table(rows, ["claim", "statement", "verdict", "the number that decides"], texts=4)
+
+
+def pairs(claims: Iterable[Claim]) -> str:
+    """Every comparison behind the claims: of pairs, and of the mean over the pairs of a statement."""
     rows = []
-    for label, config in (("best of the search", found.best), ("first trial", replace(first, validation=False))):
-        accuracy = of_trials.get(replace(config, validation=True))
-        rows.append(
-            [
-                label,
-                f"{config.learning_rate:.4g}",
-                config.max_epoch,
-                "-" if accuracy is None else f"{100 * accuracy:.2f}",
-                cell(runs, config, "train_accuracy"),
-                cell(runs, config, "test_accuracy"),
-            ]
-        )
-    best = published.best_learning_rate()
-    rate, epochs = best.config.learning_rate, best.config.max_epoch
-    if published.find(replace(found.best, learning_rate=rate, max_epoch=epochs)) == best:
-        figures = [f"{100 * best.figures[name]:.2f}" for name in ("train_accuracy", "test_accuracy")]
-        rows.append(["published best", f"{rate:.4g}", epochs, "-", *figures])
-    heads = ["configuration", "learning rate", "epochs", "validation (%)", "training (%)", "test (%)"]
-    return markdown_table(rows, heads)
+    for claim in claims:
+        for each in claim.judgements:
+            if each.measure is None or each.overall is None:
+                continue
+            for name, comparison, level, p, verdict, share in (
+                ("mean", each.overall, each.level, each.p or 0.0, each.verdict, each.share or 0.0),
+                *((pair.name, pair.comparison, pair.level, pair.p, pair.verdict, pair.share) for pair in each.pairs),
+            ):
+                number = each.measure.text(comparison.estimate, level)
+                row = [claim.number, each.text, name, number, f"{p:.2g}", f"{share:.1f}", verdict.short]
+                rows.append(row)
+    heads = ["claim", "statement", "pair", "difference", "adjusted p", "P", "verdict"]
+    return markdown_table(rows, heads, texts=4)
 
 
-def trials(found: Search) -> str:
-    """Every trial of a search."""
-    rows = [
-        [
-            trial.number,
-            trial.state,
-            f"{trial.config.learning_rate:.4g}",
-            trial.config.max_epoch,
-            "-" if trial.accuracy is None else f"{100 * trial.accuracy:.2f}",
-            f"`{trial.run_id}`",
-        ]
-        for trial in found.trials
-    ]
-    return markdown_table(rows, ["trial", "state", "learning rate", "epochs", "validation accuracy (%)", "run"])
-
-
-def run_ids(runs: Runs, configs: Iterable[TrainingConfig]) -> str:
+def run_ids(readings: Sequence[Reading], configs: Sequence[TrainingConfig]) -> str:
     """The runs behind the figures, and the command that makes each again."""
     rows = []
-    for config in configs:
-        for number, run in enumerate(runs.of(config)):
-            mark = f'<a id="{anchor(config)}"></a>' if number == 0 else ""
+    every = dict.fromkeys(reading.config(config) for reading in readings for config in configs)
+    marked: set[str] = set()
+    for config in every:
+        for run in readings[0].runs.of(config):
+            mark = "" if anchor(config) in marked else f'<a id="{anchor(config)}"></a>'
+            marked.add(anchor(config))
             rows.append([f"{mark}{config.name}", run.config.seed, f"`{run.run_id}`", f"`{command(run.config)}`"])
     return markdown_table(rows, ["network", "seed", "run", "made again by"], texts=4)
 
 
 def command(config: TrainingConfig) -> str:
     """The command that trains a network."""
-    changed = [
+    changes = [
         f"-P {item.name}={getattr(config, item.name)}"
         for item in fields(config)
         if getattr(config, item.name) != item.default
     ]
-    return " ".join(["mlflow run . -e train", *changed])
+    return " ".join(["mlflow run . -e train", *changes])
 
 
 def anchor(config: TrainingConfig) -> str:
-    """The place of a network in the table of runs."""
-    return "run-" + re.sub(r"[^a-z0-9]+", "-", config.name.lower())
+    """The position of a network of the grid in the table of runs."""
+    return "run-" + re.sub(r"[^a-z0-9]+", "-", label(config).lower())
 
 
-def _shown(run: Measured, metric: str) -> float:
-    """A figure of a run in the unit and the convention that the tables have."""
-    value = published.in_published_convention(run.config, metric, run.figures[metric])
-    return 100 * value if metric.endswith("_accuracy") else value
-
-
-def _published(config: TrainingConfig, metric: str) -> float | None:
-    known = published.find(config)
-    value = known.figures.get(metric) if known else None
-    return 100 * value if value is not None and metric.endswith("_accuracy") else value
-
-
-def _digits(metric: str) -> int:
-    return 2 if metric.endswith("_accuracy") else 1 if metric.endswith("_seconds") else 4
-
-
-def _gain(runs: Runs, one: TrainingConfig, two: TrainingConfig) -> list[str]:
-    accuracies = [_mean(runs, config, lambda run: 100 * run.figures["test_accuracy"]) for config in (one, two)]
-    seconds = [_mean(runs, config, lambda run: run.figures["train_seconds"]) for config in (one, two)]
-    gain = compare(runs, two, one, lambda run: 100 * run.figures["test_accuracy"])
-    told = MISSING if gain is None else f"{gain.mean:+.2f}"
-    if gain and gain.interval:
-        told += f" ({gain.interval[0]:+.2f} to {gain.interval[1]:+.2f}{', a tie' if gain.tie else ''})"
-    ratio = MISSING if None in seconds else f"{float(seconds[1] or 0) / float(seconds[0] or 1):.2f}"
-    return [*(_plain(value, 2) for value in accuracies), told, *(_plain(value, 1) for value in seconds), ratio]
-
-
-def _mean(runs: Runs, config: TrainingConfig, figure: Callable[[Measured], float]) -> float | None:
-    found = runs.of(config)
-    return mean(map(figure, found)) if found else None
-
-
-def _plain(value: float | None, digits: int) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}"
-
-
-def _reached(runs: Runs, config: TrainingConfig, target: float) -> str:
-    if not runs.of(config)[:SEEDS_WITH_CURVES]:
-        return MISSING
-    epochs = mean_epochs(runs, config, target)
-    return "not reached" if epochs > config.max_epoch else f"{epochs:g}"
+def seeds(runs: Runs, configs: Iterable[TrainingConfig]) -> list[int]:
+    """The seeds that any of the networks was trained with."""
+    return sorted({run.config.seed for config in configs for run in runs.of(config)})

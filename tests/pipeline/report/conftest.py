@@ -1,7 +1,10 @@
 """Made-up runs: a store that says whatever a test wants it to say."""
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow.entities import Metric, Param
 
@@ -10,6 +13,8 @@ from model.losses import LOSSES
 from pipeline.config import TrainingConfig
 from pipeline.experiments import STUDIES, grid
 from pipeline.report import published
+from pipeline.report.measured import Measured
+from pipeline.training.predictions import ARTIFACT
 
 DIGEST = "0" * 32
 BASE = TrainingConfig(test_epoch=50)
@@ -23,8 +28,15 @@ class Maker:
     def __init__(self, store):
         self.store = store
 
-    def run(self, config, *, curve=None, status="FINISHED", digest=DIGEST, tags=None, lacking=(), **figures):
-        """A run whose test accuracy rises in four steps to the final one, unless `curve` says (epoch, accuracy)."""
+    def run(
+        self, config, *, curve=None, status="FINISHED", digest=DIGEST, tags=None, lacking=(), right=None, **figures
+    ):
+        """A run whose test accuracy rises in four steps to the final one, unless `curve` says (epoch, accuracy).
+
+        It keeps predictions where `right` says which test images it is right about; its test accuracy is their share.
+        """
+        if right is not None:
+            figures["test_accuracy"] = float(np.mean(right))
         client = self.store.client
         run_id = client.create_run(self.store.experiment_id, run_name=config.name, tags=tags or {}).info.run_id
         part = "validation" if config.validation else "test"
@@ -38,6 +50,12 @@ class Maker:
         parameters = {**config.parameters(), "dataset_digest": digest}
         params = [Param(key, value) for key, value in parameters.items()]
         client.log_batch(run_id, metrics=metrics, params=params)
+        if right is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder, ARTIFACT)
+                wrong = np.logical_not(right).astype(np.uint8)
+                np.savez(file, predicted=wrong, labels=np.zeros_like(wrong))
+                client.log_artifact(run_id, str(file))
         if status != "RUNNING":
             client.set_terminated(run_id, status)
         return run_id
@@ -69,6 +87,53 @@ class Maker:
         client.set_terminated(run.info.run_id, "FINISHED")
 
 
+class MadeRuns(Maker):
+    """Finished runs that are in no store, in the place of `Runs`: thousands of them cost nothing."""
+
+    def __init__(self):
+        self.base = BASE
+        self.digest = DIGEST
+        self.other_data = False
+        self.searches = []
+        self.runs = {}
+        self.curves = {}
+
+    def run(self, config, *, curve=None, **figures):
+        names = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
+        final = {**dict.fromkeys(names, 0.9), "train_seconds": 60.0}
+        measured = Measured(f"run-{len(self.curves)}", config, {**final, **figures})
+        network = replace(config, seed=0, test_epoch=TrainingConfig.test_epoch)
+        self.runs.setdefault(network, {})[config.seed] = measured
+        last = measured.figures["test_accuracy"]
+        self.curves[measured.run_id] = curve or [(config.max_epoch * n // 4, last * n / 4) for n in (1, 2, 3, 4)]
+
+    def of(self, config):
+        found = self.runs.get(replace(config, seed=0, test_epoch=TrainingConfig.test_epoch), {})
+        return [found[seed] for seed in sorted(found)]
+
+    def curve(self, run, _metric):
+        return self.curves[run.run_id]
+
+    def correct(self, _run):
+        return None
+
+    def initialisations(self):
+        found = {config.init_std for config in self.runs} - {self.base.init_std}
+        return sorted(found, key=str)
+
+
+def answers(accuracy, seed, *, images=2000):
+    """Which of some test images a network of this accuracy is right about: the easy ones, and by chance of its seed."""
+    easy = np.linspace(0, 1, images)
+    chance = np.random.default_rng(seed).normal(0, 0.01, images)
+    return easy + chance < accuracy
+
+
 @pytest.fixture
 def make(store):
     return Maker(store)
+
+
+@pytest.fixture
+def made():
+    return MadeRuns()

@@ -1,23 +1,25 @@
-"""Each published conclusion, turned both ways by made-up runs."""
+"""Each published conclusion, turned both ways by made-up runs of several seeds."""
 
 from dataclasses import replace
 
 import pytest
 
-from pipeline.report.claims import Verdict, judge
-from pipeline.report.measured import Runs
-from tests.pipeline.report.conftest import BASE, NETWORKS, SWEPT
+from pipeline.report.claims import judge_claims
+from pipeline.report.reading import Reading
+from pipeline.report.statements import Verdict
+from tests.pipeline.report.conftest import NETWORKS, SWEPT
 
 ORDER = {"gelu": 2, "relu": 1, "sigmoid": 0, "hinge": 2, "softmax_cross_entropy": 1, "euclidean": 0}
 TIME_ORDER = {**ORDER, "sigmoid": 1, "relu": 0}
+SEEDS = (0, 1, 2)
 
 
-def claims(store):
-    return {claim.number: claim for claim in judge(Runs(store, BASE))}
+def claims(made):
+    return {claim.number: claim for claim in judge_claims(Reading("made", made))}
 
 
-def verdict(store, number):
-    return claims(store)[number].verdict
+def verdicts(claim):
+    return [each.verdict for each in claim.judgements]
 
 
 def rank(config, order=ORDER):
@@ -25,112 +27,128 @@ def rank(config, order=ORDER):
     return 3 * order[config.activation] + order[config.loss]
 
 
-def as_claimed(make, *, turned=False, depth_gain=0.004, seed=0, noise=0.0):
+def as_claimed(made, *, turned=False, depth_gain=0.004, change=lambda _config, _seed: {}):
     """The 18 networks, with figures that bear out claims 1 to 5, or all of them turned round."""
     for config in NETWORKS:
-        two = config.hidden_layers == 2
-        better = (-1 if turned else 1) * rank(config)
-        accuracy = 0.95 + better / 1000 + depth_gain * two + noise * (-1) ** seed * (config.activation == "gelu")
-        slow = (-1 if turned else 1) * rank(config, TIME_ORDER)
-        # ReLU and GELU reach the targets together, Sigmoid later; hinge before cross-entropy before Euclidean.
-        step = (4 - 2 * (config.activation != "sigmoid") + 4 * (2 - ORDER[config.loss])) * 10
-        step = 140 - step if turned else step
-        curve = [(step, 0.951), (200, accuracy)]
-        make.run(
-            replace(config, seed=seed),
-            curve=curve,
-            test_accuracy=accuracy,
-            test_loss=1 - accuracy,
-            train_seconds=60 + slow + 60 * two,
-        )
+        for seed in SEEDS:
+            two = config.hidden_layers == 2
+            better = (-1 if turned else 1) * rank(config)
+            chance = 0.0001 * (seed + rank(config)) % 0.0003
+            accuracy = 0.95 + better / 1000 + depth_gain * two + chance
+            slow = (-1 if turned else 1) * rank(config, TIME_ORDER)
+            # ReLU and GELU reach the targets together, Sigmoid later; hinge before cross-entropy before Euclidean.
+            step = (4 - 2 * (config.activation != "sigmoid") + 4 * (2 - ORDER[config.loss])) * 10
+            step = 140 - step if turned else step
+            figures = {
+                "test_accuracy": accuracy,
+                "test_loss": 1 - accuracy,
+                "train_seconds": 60 + slow + 60 * two + seed / 100,
+                "curve": [(step, 0.951), (200, accuracy)],
+            }
+            made.run(replace(config, seed=seed), **figures | change(config, seed))
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
-def test_claims_on_the_networks_hold_where_the_runs_say_so(store, make, number):
-    as_claimed(make)
-    assert verdict(store, number) is Verdict.HOLDS, claims(store)[number]
+def test_claims_on_the_networks_hold_where_the_runs_say_so(made):
+    as_claimed(made)
+    found = claims(made)
+    for number in (1, 2, 3, 4):
+        assert set(verdicts(found[number])) == {Verdict.HOLDS}, found[number]
+    assert found[3].verdict == "5 of 5 hold"
+    assert verdicts(found[5])[:2] == [Verdict.HOLDS, Verdict.HOLDS]
 
 
-@pytest.mark.parametrize(("number", "expected"), [(1, Verdict.FAILS), (2, Verdict.IN_PART), (3, Verdict.FAILS)])
-def test_claims_on_the_networks_fall_where_the_runs_are_turned(store, make, number, expected):
-    as_claimed(make, turned=True)
-    assert verdict(store, number) is expected, claims(store)[number]
+def test_claims_on_the_networks_fall_where_the_runs_are_turned(made):
+    as_claimed(made, turned=True, depth_gain=-0.004)
+    found = claims(made)
+    assert set(verdicts(found[1])) == set(verdicts(found[3])) == {Verdict.REFUTED}
+    assert verdicts(found[2]) == [Verdict.HOLDS, *[Verdict.REFUTED] * 4]
+    assert verdicts(found[4]) == [Verdict.REFUTED, Verdict.REFUTED, Verdict.HOLDS, Verdict.HOLDS]
+    assert verdicts(found[5])[:2] == [Verdict.REFUTED, Verdict.REFUTED]
+    assert "against ReLU" in found[3].judgements[-1].number or "against Sigmoid" in found[3].judgements[-1].number
 
 
-def test_depth_that_costs_accuracy_and_no_time_turns_claim_4(store, make):
-    for config in NETWORKS:
-        two = config.hidden_layers == 2
-        make.run(config, test_accuracy=0.9 - 0.01 * two, test_loss=0.1 + 0.1 * two, train_seconds=60)
-    assert verdict(store, 4) is Verdict.FAILS
+def test_depth_that_gains_much_refutes_the_small_gain_alone(made):
+    as_claimed(made, depth_gain=0.03)
+    assert verdicts(claims(made)[4]) == [Verdict.HOLDS, Verdict.HOLDS, Verdict.REFUTED, Verdict.HOLDS]
 
 
-def test_depth_that_gains_much_holds_in_part(store, make):
-    as_claimed(make, depth_gain=0.03)
-    assert verdict(store, 4) is Verdict.IN_PART
+def test_one_reversed_pair_is_named_and_does_not_turn_the_statement(made):
+    def slightly_worse(config, seed):
+        exception = (config.activation, config.loss, config.hidden_layers) == ("gelu", "hinge", 1)
+        return {"test_accuracy": 0.95 + seed / 10_000} if exception else {}
+
+    as_claimed(made, change=slightly_worse)
+    first = claims(made)[3].judgements[0]
+    assert first.verdict is Verdict.HOLDS
+    assert [pair.name for pair in first.reversed_pairs] == ["gelu-hinge-1h"]
 
 
-def test_one_exception_makes_it_hold_in_part(store, make):
-    as_claimed(make)
-    exception = next(config for config in NETWORKS if (config.activation, config.loss) == ("gelu", "hinge"))
-    make.run(exception, test_accuracy=0.5, train_seconds=1.0)
-    found = claims(store)
-    assert {found[1].verdict, found[3].verdict} == {Verdict.IN_PART}
-    assert any("gelu-hinge-1h" in finding.figures for finding in found[3].findings)
+def test_difference_inside_its_chance_is_not_decided_and_says_how_many_seeds_would_do(made):
+    def noisy(config, seed):
+        noise = 0.02 * (seed - 1) * (config.activation == "gelu")
+        return {"test_accuracy": 0.95 + rank(config) / 1000 + noise}
+
+    as_claimed(made, change=noisy)
+    first = claims(made)[3].judgements[0]
+    assert first.verdict is Verdict.OPEN
+    assert "seeds would decide it at this effect" in first.sentence
 
 
-def test_difference_inside_its_interval_is_a_tie(store, make):
-    for seed in (0, 1):
-        as_claimed(make, seed=seed, noise=0.05)
-    found = claims(store)[3]
-    assert found.verdict is Verdict.IN_PART
-    assert "6 ties" in found.findings[0].figures
-    assert found.findings[0].holding == 0
+def test_activation_that_is_never_slower_than_the_other_by_half_is_about_equal(made):
+    def late(config, _seed):
+        return {"curve": [(150, 0.951), (200, 0.96)]} if config.activation == "gelu" else {}
+
+    as_claimed(made, change=late)
+    assert claims(made)[2].judgements[0].verdict is Verdict.REFUTED
 
 
-def sweep(make, *, longer=(0.9605, 0.9567), hinge=(1.0, 0.98), best=0.09, sign=-1, still=True):
+def sweep(made, *, longer=(0.9605, 0.9567), hinge=(1.0, 0.98), best=0.09, sign=-1, gain=0.0):
     longest, *rates, hinged = SWEPT
-    curve = [(350, longer[1] - (0 if still else 0.05)), (400, longer[1])]
-    make.run(longest, train_accuracy=longer[0], test_accuracy=longer[1], curve=curve)
-    for config in rates:
-        make.run(config, test_accuracy=0.8 + sign * abs(config.learning_rate - best))
-    make.run(hinged, train_accuracy=hinge[0], test_accuracy=hinge[1])
+    for seed in SEEDS:
+        chance = (seed - 1) / 10_000
+        curve = [(350, longer[1] - gain), (400, longer[1] + chance / 10)]
+        train, test = (value + chance for value in longer)
+        made.run(replace(longest, seed=seed), train_accuracy=train, test_accuracy=test, curve=curve)
+        for config in rates:
+            accuracy = 0.8 + sign * abs(config.learning_rate - best) + seed * config.learning_rate / 1000
+            made.run(replace(config, seed=seed), test_accuracy=accuracy)
+        made.run(replace(hinged, seed=seed), train_accuracy=hinge[0], test_accuracy=hinge[1] + chance)
 
 
-def test_claims_on_the_studies_hold(store, make):
-    as_claimed(make)
-    sweep(make)
-    found = claims(store)
-    assert {found[number].verdict for number in (5, 6, 7)} == {Verdict.HOLDS}
+def test_claims_on_the_studies_hold(made):
+    sweep(made)
+    found = claims(made)
+    assert verdicts(found[5])[2:] == [Verdict.HOLDS] * 3
+    assert set(verdicts(found[6]) + verdicts(found[7])) == {Verdict.HOLDS}
 
 
-def test_claims_on_the_studies_fall(store, make):
-    as_claimed(make, turned=True)
-    sweep(make, longer=(0.5, 0.5), hinge=(0.9, 0.9), sign=1, still=False)
-    found = claims(store)
-    assert found[5].verdict is Verdict.FAILS
-    assert found[6].verdict is Verdict.FAILS
-    assert found[7].verdict is Verdict.FAILS
+def test_claims_on_the_studies_fall(made):
+    sweep(made, longer=(0.5, 0.5), hinge=(0.9, 0.9), sign=1, gain=0.05)
+    found = claims(made)
+    assert verdicts(found[5])[2:] == [Verdict.REFUTED] * 3
+    assert set(verdicts(found[6]) + verdicts(found[7])) == {Verdict.REFUTED}
 
 
-def test_learning_rate_in_part(store, make):
-    sweep(make, best=0.06)
-    assert verdict(store, 6) is Verdict.IN_PART
+def test_best_learning_rate_is_compared_with_its_nearest_rival(made):
+    sweep(made, best=0.06)
+    best, falls = claims(made)[6].judgements
+    assert (best.verdict, falls.verdict) == (Verdict.REFUTED, Verdict.HOLDS)
+    assert best.number.endswith("(against 0.06)")
 
 
-def test_hinge_in_part(store, make):
-    sweep(make, hinge=(1.0, 0.9))
-    assert verdict(store, 7) is Verdict.IN_PART
-
-
-def test_half_a_grid_cannot_be_judged_and_names_what_is_missing(store, make):
+def test_half_a_grid_cannot_be_judged_and_names_what_is_missing(made):
     for config in NETWORKS[:9]:
-        make.run(config)
-    found = claims(store)
-    assert {claim.verdict for claim in found.values() if claim.number != 1} == {Verdict.OPEN}
-    assert found[1].verdict is not Verdict.OPEN
+        made.run(config)
+    found = claims(made)
+    assert {verdict for number in (3, 6, 7) for verdict in verdicts(found[number])} == {Verdict.MISSING}
+    assert Verdict.MISSING not in verdicts(found[1])
     assert set(found[3].missing) == {replace(config, test_epoch=50) for config in NETWORKS[9:]}
     assert len(found[6].missing) == 6
 
 
-def test_nothing_can_be_judged_from_nothing(store):
-    assert {claim.verdict for claim in claims(store).values()} == {Verdict.OPEN}
+@pytest.mark.parametrize("seeds", [(), (0,)], ids=["no seed", "one seed"])
+def test_no_statement_on_networks_is_decided_by_less_than_two_seeds(made, seeds):
+    for seed in seeds:
+        made.published(seed=seed)
+    found = claims(made)
+    assert not {Verdict.HOLDS, Verdict.REFUTED} & {verdict for claim in found.values() for verdict in verdicts(claim)}

@@ -14,7 +14,6 @@ from pipeline.report.statistics import (
     paired,
     pooled,
     prediction_interval,
-    probability_of_larger,
 )
 
 IMAGES = 10_000
@@ -151,7 +150,3 @@ def test_one_value_has_the_pooled_prediction_interval():
     assert high - 4 == pytest.approx(stats.t.ppf(0.975, 3) * (2 / 3 * 2) ** 0.5)
     assert prediction_interval([4.0]) is None
     assert pooled([[1.0]]) is None
-
-
-def test_probability_of_larger_counts_ties_half():
-    assert probability_of_larger([1.0, 0.0, -1.0, 2.0]) == 0.625

@@ -1,0 +1,119 @@
+"""What the publication leaves open: its claims and figures under each initialisation that was tried."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from model.losses import LOSSES
+from pipeline.display.tables import markdown_table
+from pipeline.report import published
+from pipeline.report.claims import judge_claims
+from pipeline.report.measured import Runs
+from pipeline.report.networks import of_base, published_networks
+from pipeline.report.outcome import prose
+from pipeline.report.reading import Reading
+from pipeline.report.reproduced import Cell, Mark, cells, sum_of_squares
+from pipeline.report.statements import Verdict
+
+_EUCLIDEAN: Final = "euclidean"
+_SIGNS: Final = {Verdict.HOLDS: "✓", Verdict.REFUTED: "✗", Verdict.OPEN: "~", Verdict.MISSING: ""}
+
+
+def readings(runs: Runs) -> list[Reading]:
+    """The report's own reading, then one for each other initialisation that the Euclidean networks have runs of.
+
+    Where all networks have runs of an initialisation, a further reading has it for all of them.
+    """
+    base = Reading(f"{runs.base.init_std}", runs)
+    found = [base]
+    networks = published_networks(runs.base)
+    for init_std in runs.initialisations():
+        for name, losses in ((f"{init_std}, Euclidean networks", (_EUCLIDEAN,)), (f"{init_std}, all", tuple(LOSSES))):
+            reading = Reading(name, runs, init_std, losses, lender=base)
+            if all(reading.of(config) for config in networks if config.loss in losses):
+                found.append(reading)
+    return found
+
+
+def best(found: Sequence[Reading]) -> Reading:
+    """The reading whose Euclidean networks come nearest to the published test accuracies."""
+    return min(found, key=lambda reading: sum_of_squares(euclidean_cells(reading)))
+
+
+def euclidean_cells(reading: Reading) -> list[Cell]:
+    """The cells of the six Euclidean networks."""
+    networks = published_networks(reading.base)
+    return cells(reading, [config for config in networks if config.loss == _EUCLIDEAN])
+
+
+def section(found: Sequence[Reading]) -> Iterator[str]:
+    """The readings side by side: what each reproduces, and which statements hold under it."""
+    names = {reading: chr(ord("A") + number) for number, reading in enumerate(found)}
+    nearest = best(found)
+    yield prose(
+        "The publication does not say how its weights begin. Each reading begins the Euclidean networks, or all of "
+        "them, in another way; every other network is as elsewhere in this report. A reading of one seed borrows the "
+        "deviation over seeds of the others."
+    )
+    yield _summary(found, names)
+    yield prose(_sentence(found[0], nearest, names))
+    yield prose(
+        "Which statements hold under which reading: ✓ holds, ✗ is refuted, ~ is not decided; an empty cell has no runs."
+    )
+    yield _statements(found, names)
+
+
+def _summary(found: Sequence[Reading], names: dict[Reading, str]) -> str:
+    rows = []
+    for reading in found:
+        of_euclidean, of_all = euclidean_cells(reading), cells(reading, published_networks(reading.base))
+        euclidean = next(each for each in published_networks(reading.base) if each.loss == _EUCLIDEAN)
+        rows.append(
+            [
+                names[reading],
+                reading.name,
+                len(reading.of(euclidean)),
+                _count(of_euclidean),
+                f"{sum_of_squares(of_euclidean):.2f}",
+                _count(of_all),
+                f"{sum_of_squares(of_all):.2f}",
+            ]
+        )
+    heads = ["", "initialisation", "seeds", "Euclidean cells", "squares", "all cells", "squares"]
+    return markdown_table(rows, heads, texts=2)
+
+
+def _count(found: Sequence[Cell]) -> str:
+    return f"{sum(each.kind is Mark.REPRODUCED for each in found)} of {len(found)}"
+
+
+def _sentence(base: Reading, nearest: Reading, names: dict[Reading, str]) -> str:
+    """Which reading comes nearest, and what comes of the studies under it."""
+    squares = sum_of_squares(euclidean_cells(nearest))
+    text = (
+        f"Reading {names[nearest]} ({nearest.name}) comes nearest to the published test accuracies of the Euclidean "
+        f"networks: the sum of squared differences is {squares:.2f} squared points, "
+        f"{sum_of_squares(euclidean_cells(base)):.2f} under reading A."
+    )
+    swept = [of_base(base.base, each.config) for each in published.studies()]
+    tried = [config for config in swept if nearest is not base and nearest.of(config)]
+    if not tried:
+        return f"{text} The studies have no runs under another reading than A." if nearest is not base else text
+    ours, theirs = cells(nearest, tried), cells(base, tried)
+    return (
+        f"{text} Of the published figures of the studies it reproduces {_count(ours)}, reading A {_count(theirs)}; the "
+        f"sums of squared differences of their test accuracies are {sum_of_squares(ours):.2f} and "
+        f"{sum_of_squares(theirs):.2f}."
+    )
+
+
+def _statements(found: Sequence[Reading], names: dict[Reading, str]) -> str:
+    judged = [judge_claims(reading) for reading in found]
+    rows = []
+    for claims in zip(*judged, strict=True):
+        for each in zip(*(claim.judgements for claim in claims), strict=True):
+            verdicts = [judgement.verdict for judgement in each]
+            known = sum(verdict is not Verdict.MISSING for verdict in verdicts)
+            holds = sum(verdict is Verdict.HOLDS for verdict in verdicts)
+            rows.append([claims[0].number, each[0].text, *(_SIGNS[verdict] for verdict in verdicts),
+                         f"{holds} of {known}"])  # fmt: skip
+    return markdown_table(rows, ["claim", "statement", *names.values(), "holds in"], texts=2)

@@ -1,0 +1,82 @@
+"""The published networks, with the report's own hyperparameters, and which of them are compared."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Final
+
+from model.activations import ACTIVATIONS
+from model.losses import LOSSES
+from pipeline.config import TrainingConfig
+
+DEPTHS: Final = (1, 2)
+PUBLISHED_ACTIVATIONS: Final = ("relu", "sigmoid", "gelu")
+PUBLISHED_LOSSES: Final = ("euclidean", "softmax_cross_entropy", "hinge")
+SHOWN: Final = {
+    "relu": "ReLU",
+    "sigmoid": "Sigmoid",
+    "gelu": "GELU",
+    "euclidean": "Euclidean",
+    "softmax_cross_entropy": "cross-entropy",
+    "hinge": "hinge",
+}
+"""How prose calls activations and losses."""
+_VARIED: Final = ("hidden_layers", "activation", "loss", "learning_rate", "max_epoch")
+"""What the published studies vary."""
+
+Pair = tuple[TrainingConfig, TrainingConfig]
+
+
+def network(base: TrainingConfig, depth: int, activation: str, loss: str) -> TrainingConfig:
+    """A network of the published grid, all else as in `base`."""
+    return replace(base, hidden_layers=depth, activation=activation, loss=loss)
+
+
+def depth(config: TrainingConfig) -> int:
+    """The number of hidden layers."""
+    return config.hidden_layers
+
+
+def published_networks(base: TrainingConfig, depths: Sequence[int] = DEPTHS) -> list[TrainingConfig]:
+    """The published networks: nine for each depth."""
+    return [network(base, *each) for each in product(depths, PUBLISHED_ACTIVATIONS, PUBLISHED_LOSSES)]
+
+
+def all_networks(base: TrainingConfig) -> list[TrainingConfig]:
+    """The networks of every depth, activation and loss that there are, those that were added later included."""
+    return [network(base, depth, activation, loss) for depth, loss, activation in product(DEPTHS, LOSSES, ACTIVATIONS)]
+
+
+def of_base(base: TrainingConfig, published: TrainingConfig) -> TrainingConfig:
+    """The base with those hyperparameters of a published network that the published studies vary."""
+    return replace(base, **{name: getattr(published, name) for name in _VARIED})
+
+
+def twins(base: TrainingConfig, pair: tuple[str, str], depths: Sequence[int] = DEPTHS) -> list[Pair]:
+    """Networks that differ in nothing but the two activations, or the two losses, of `pair`."""
+    return list(_twins(base, pair, depths))
+
+
+def _twins(base: TrainingConfig, pair: tuple[str, str], depths: Sequence[int]) -> Iterator[Pair]:
+    is_activation = pair[0] in ACTIVATIONS
+    for layers, other in product(depths, PUBLISHED_LOSSES if is_activation else PUBLISHED_ACTIVATIONS):
+        first, second = (network(base, layers, *((name, other) if is_activation else (other, name))) for name in pair)
+        yield first, second
+
+
+def depth_twins(base: TrainingConfig) -> list[Pair]:
+    """Each network of two hidden layers with its twin of one."""
+    return [
+        (network(base, 2, activation, loss), network(base, 1, activation, loss))
+        for activation, loss in product(PUBLISHED_ACTIVATIONS, PUBLISHED_LOSSES)
+    ]
+
+
+def label(config: TrainingConfig) -> str:
+    """A short name that tells a network from its siblings: `gelu-hinge-2h`."""
+    return config.name.split(" ")[0]
+
+
+def shown(name: str) -> str:
+    """How prose calls an activation or a loss."""
+    return SHOWN.get(name, name)

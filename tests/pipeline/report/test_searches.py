@@ -1,0 +1,41 @@
+"""The searches of the report: the best configuration with its interval, and how the study stands."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.report.measured import Search, Trial
+from pipeline.report.reading import Reading
+from pipeline.report.searches import accuracy, points, sentence
+from tests.pipeline.report.conftest import BASE, NETWORKS
+
+BEST = replace(BASE, activation="sigmoid", learning_rate=0.1)
+
+
+@pytest.fixture
+def search():
+    states = [("complete", 0.9), ("complete", 0.95), ("pruned", 0.5), ("fail", None)]
+    trials = [Trial(number, state, BEST, value, "id") for number, (state, value) in enumerate(states)]
+    return Search("weak", "0" * 32, {"learning_rate": [0.003, 0.3]}, BEST, 0.95, trials)
+
+
+def test_one_seed_of_the_best_has_the_deviation_of_the_grid(made, search):
+    for config in NETWORKS:
+        for seed, step in enumerate((-1, 0, 1)):
+            made.run(replace(config, seed=seed), test_accuracy=0.95 + step / 1000)
+    made.run(BEST, test_accuracy=0.96)
+    found = accuracy(Reading("made", made), search)
+    assert (found.mean, found.error) == (0.96, pytest.approx(0.001))
+    half = 2.178812829667229 * 0.1  # t(0.975, 6 networks * 2) * 0.1 points
+    text = sentence(Reading("made", made), search)
+    assert (
+        f"reaches 96.00 [{96 - half:.2f}, {96 + half:.2f}] % test accuracy; the best published one has 96.73%" in text
+    )
+
+
+def test_best_without_a_run_says_so(made, search):
+    assert "has not been retrained" in sentence(Reading("made", made), search)
+
+
+def test_points_are_of_trials_with_an_accuracy(search):
+    assert points(search) == {"complete": [(0, 0.9), (1, 0.95)], "pruned": [(2, 0.5)]}
