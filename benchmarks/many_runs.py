@@ -19,7 +19,7 @@ import numpy as np
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline.config import TrainingConfig
+from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 from pipeline.experiments import grid, sweep
 from pipeline.report import published
 from pipeline.tracking.parents import command_run
@@ -112,7 +112,7 @@ _VARIED: Final = ("learning_rate", "weight_decay", "momentum", "batch_size", "ma
 
 def networks(count: int) -> Iterator[Network]:
     """The published networks and studies, each with several seeds, then others with hyperparameters of their own."""
-    every = {"hidden_layers": (1, 2), "activations": ACTIVATIONS, "losses": LOSSES}
+    every = {"hidden_sizes": ((128,), (256, 64)), "activations": ACTIVATIONS, "losses": LOSSES}
     known = [*grid(TrainingConfig(), seeds=SEEDS, **every), *sweep(TrainingConfig(), seeds=SEEDS)]  # type: ignore[arg-type]
     configs = islice(dict.fromkeys(chain(known, _others(count))), count)
     for number, config in enumerate(configs):
@@ -124,7 +124,7 @@ def _others(count: int) -> Iterator[TrainingConfig]:
     random = np.random.default_rng(0)
     for number in range(count):
         yield TrainingConfig(
-            hidden_layers=int(random.integers(1, 3)),
+            hidden_sizes=PUBLISHED_SIZES[int(random.integers(1, 3))],
             activation=str(random.choice(list(ACTIVATIONS))),
             loss=str(random.choice(list(LOSSES))),
             learning_rate=math.exp(random.uniform(math.log(0.001), math.log(0.3))),

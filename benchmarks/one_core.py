@@ -8,7 +8,7 @@ from typing import Final
 from benchmarks.processes import Process, cores
 from benchmarks.section import Figure, Section, at_least, at_most, counted, spread
 from benchmarks.trainings import PARTS, Alone, Tracked, train_alone, train_tracked
-from pipeline.config import TrainingConfig
+from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 from pipeline.display.tables import markdown_table
 from tests.servers import mlflow_server
 
@@ -16,17 +16,17 @@ LOSS: Final = "softmax_cross_entropy"
 _SQLITE, _SERVER = "SQLite", "mlflow server"
 
 
-def _network(activation: str, loss: str, hidden_layers: int = 1) -> TrainingConfig:
-    return TrainingConfig(activation=activation, loss=loss, hidden_layers=hidden_layers)
+def _network(activation: str, loss: str, hidden_sizes: tuple[int, ...] = (128,)) -> TrainingConfig:
+    return TrainingConfig(activation=activation, loss=loss, hidden_sizes=hidden_sizes)
 
 
 _RELU: Final = [
     _network("relu", "euclidean"),
     _network("relu", LOSS),
     _network("relu", "hinge"),
-    _network("relu", LOSS, hidden_layers=2),
+    _network("relu", LOSS, hidden_sizes=(256, 64)),
 ]
-_GELU: Final = [_network("gelu", LOSS), _network("gelu", LOSS, hidden_layers=2)]
+_GELU: Final = [_network("gelu", LOSS), _network("gelu", LOSS, hidden_sizes=(256, 64))]
 
 
 class DenseLimits(Section):
@@ -56,7 +56,7 @@ class DenseLimits(Section):
     def ratio(self, hidden_layers: int) -> float:
         """GELU's time divided by ReLU's."""
         relu, gelu = (
-            median(each.seconds for each in self.samples[_network(activation, LOSS, hidden_layers)])
+            median(each.seconds for each in self.samples[_network(activation, LOSS, PUBLISHED_SIZES[hidden_layers])])
             for activation in ("relu", "gelu")
         )
         return gelu / relu

@@ -24,8 +24,10 @@ from pipeline.tracking.store import Store
 from pipeline.training.executor import cost, run_tasks
 from pipeline.training.task import Event
 
-_PUBLISHED: Final = grid(TrainingConfig(), hidden_layers=(1, 2), activations=ACTIVATIONS, losses=LOSSES, seeds=[0])
-_LARGEST: Final = TrainingConfig(hidden_layers=2, activation="gelu", loss="hinge")
+_PUBLISHED: Final = grid(
+    TrainingConfig(), hidden_sizes=((128,), (256, 64)), activations=ACTIVATIONS, losses=LOSSES, seeds=[0]
+)
+_LARGEST: Final = TrainingConfig(hidden_sizes=(256, 64), activation="gelu", loss="hinge")
 _LOOK_SECONDS: Final = 0.1
 
 

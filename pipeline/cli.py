@@ -11,8 +11,8 @@ import click
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline.config import TrainingConfig
-from pipeline.errors import PipelineError
+from pipeline.config import TrainingConfig, format_sizes, parse_sizes
+from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import STUDIES
 from pipeline.log import VERBOSE, show_log
 from pipeline.output import notice
@@ -43,6 +43,13 @@ class _InitStd(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value if value == "he" else click.FLOAT.convert(value, param, ctx)
+
+
+class _HiddenSizes(click.ParamType[Any]):
+    name = "sizes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        return parse_sizes(value) if isinstance(value, str) else value
 
 
 class _List(click.ParamType[Any], Generic[_T]):
@@ -85,7 +92,7 @@ class _Path(click.Path):
 
 _PATH = _Optional(_Path())
 _TYPES: dict[str, click.ParamType[Any]] = {
-    "hidden_layers": click.INT,
+    "hidden_sizes": _HiddenSizes(),
     "activation": click.Choice(list(ACTIVATIONS)),
     "loss": click.Choice(list(LOSSES)),
     "init_std": _InitStd(),
@@ -103,16 +110,31 @@ def _hyperparameters(*, without: tuple[str, ...] = (), **defaults: Any) -> Calla
     def add(command: _Command) -> _Command:
         for item in reversed(fields(TrainingConfig)):
             if item.name not in (*without, "validation"):
+                default = defaults.get(item.name, item.default)
                 command = click.option(
                     f"--{item.name.replace('_', '-')}",
                     type=_TYPES.get(item.name, type(item.default)),
-                    default=defaults.get(item.name, item.default),
+                    default=item.metadata["format"](default) if "format" in item.metadata else default,
                     show_default=True,
                     help=item.metadata["help"],
                 )(command)
-        return command
+        return _gone(command)
 
     return add
+
+
+def _refuse_hidden_layers(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise UsageError(
+            f"hidden_layers is {value!r}, but there is no such option any more; give hidden_sizes, the units of each "
+            "hidden layer: --hidden-sizes 128 or --hidden-sizes 256x64 (-P hidden_sizes=256x64)."
+        )
+
+
+_gone = click.option(
+    "--hidden-layers", "--hidden_layers", hidden=True, expose_value=False, callback=_refuse_hidden_layers
+)
+"""An option of the version before. MLflow passes a parameter that MLproject does not declare with its underscore."""
 
 
 def _settings(*, many: bool) -> Callable[[_Command], _Command]:
@@ -179,8 +201,12 @@ _REGISTER = click.option(
 def _told(values: dict[str, Any]) -> dict[str, str]:
     """Parameters as MLflow keeps them."""
     return {
-        name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in values.items()
+        name: ",".join(map(_text, value)) if isinstance(value, list) else _text(value) for name, value in values.items()
     }
+
+
+def _text(value: Any) -> str:
+    return format_sizes(value) if isinstance(value, tuple) else str(value)
 
 
 def _be_verbose() -> None:
@@ -220,28 +246,34 @@ def train(settings: "Settings", **values: Any) -> None:
 
 
 @main.command()
-@click.option("--hidden-layers", type=_List(click.INT), default="1,2", show_default=True, help="Depths.")
+@click.option(
+    "--hidden-sizes",
+    type=_List(_HiddenSizes()),
+    default="128,256x64",
+    show_default=True,
+    help="Units of each hidden layer, joined by x; a comma separates networks.",
+)
 @click.option("--activations", type=_List(click.STRING), default=",".join(ACTIVATIONS), show_default=True)
 @click.option("--losses", type=_List(click.STRING), default=",".join(LOSSES), show_default=True)
 @click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
-@_hyperparameters(without=("hidden_layers", "activation", "loss", "seed"))
+@_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
 @_force
 @_REGISTER
 @_CHECKPOINTS
 @_settings(many=True)
 def grid(
-    hidden_layers: list[int],
+    hidden_sizes: list[tuple[int, ...]],
     activations: list[str],
     losses: list[str],
     seeds: list[int],
     settings: "Settings",
     **values: Any,
 ) -> None:
-    """Train every combination of depths, activations, losses and seeds; by default the 18 published networks."""
+    """Train every combination of hidden layers, activations, losses and seeds; by default the 18 published networks."""
     from pipeline import commands, experiments
 
     networks: dict[str, Any] = {
-        "hidden_layers": hidden_layers,
+        "hidden_sizes": hidden_sizes,
         "activations": activations,
         "losses": losses,
         "seeds": seeds,
@@ -252,13 +284,13 @@ def grid(
 
 @main.command()
 @click.option("--study", type=_Optional(click.STRING), help=f"One of {', '.join(STUDIES)}; default: all.")
-@click.option("--hidden-layers", type=_Optional(click.INT), help="Instead of the study's.")
+@click.option("--hidden-sizes", type=_Optional(_HiddenSizes()), help="Instead of the study's.")
 @click.option("--activation", type=_Optional(click.STRING), help="Instead of the study's.")
 @click.option("--loss", type=_Optional(click.STRING), help="Instead of the study's.")
 @click.option("--learning-rates", type=_List(click.FLOAT), default="", help="Instead of the study's.")
 @click.option("--max-epochs", type=_List(click.INT), default="", help="Instead of the study's.")
 @click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
-@_hyperparameters(without=("hidden_layers", "activation", "loss", "learning_rate", "max_epoch", "seed"))
+@_hyperparameters(without=("hidden_sizes", "activation", "loss", "learning_rate", "max_epoch", "seed"))
 @_force
 @_REGISTER
 @_CHECKPOINTS
@@ -267,7 +299,7 @@ def sweep(settings: "Settings", **values: Any) -> None:
     """Train the published studies of the weak network, or one of your own."""
     from pipeline import commands, experiments
 
-    varied = ("study", "hidden_layers", "activation", "loss", "learning_rates", "max_epochs", "seeds")
+    varied = ("study", "hidden_sizes", "activation", "loss", "learning_rates", "max_epochs", "seeds")
     base = TrainingConfig(**{name: value for name, value in values.items() if name not in varied})
     configs = experiments.sweep(base, **{name: values[name] for name in varied})
     commands.train_all("sweep", configs, settings, _told(values))
@@ -325,7 +357,7 @@ def search(
 
 
 @main.command()
-@_hyperparameters(without=("hidden_layers", "activation", "loss", "seed"))
+@_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
 @_OUTPUT
 @click.option(
     "--data-dir", type=_PATH, default="data", show_default=True,
@@ -342,7 +374,7 @@ def report(output: Path, data_dir: Path | None, verbose: bool, **values: Any) ->
 
 
 @main.command()
-@_hyperparameters(without=("hidden_layers", "activation", "loss", "seed"))
+@_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
 @click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
 @_TRIALS
 @_OUTPUT

@@ -8,7 +8,7 @@ from typing import Final
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline import experiments
-from pipeline.config import HIDDEN_SIZES, TrainingConfig
+from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.drawn_digits import read_images
 from pipeline.display import figures
@@ -188,7 +188,7 @@ def _draw(store: Store, command: OwnedRun, title: str, outcomes: Sequence[Outcom
             points = store.history(str(outcome.run_id), f"{part}/accuracy")
             curves[config] = [(point.step / batches, point.value) for point in points]
         command.log_figure(figures.overlay(title, curves, f"{part} accuracy"), "curves.png")
-    if len({replace(config, hidden_layers=1, activation="relu", loss="hinge", seed=0) for config in done}) == 1:
+    if len({replace(config, hidden_sizes=(128,), activation="relu", loss="hinge", seed=0) for config in done}) == 1:
         with decoration("accuracy_map.png"):
             accuracies = {config: outcome.metrics[f"{part}_accuracy"] for config, outcome in done.items()}
             command.log_figure(figures.accuracy_map(f"{title}: {part} accuracy", accuracies), "accuracy_map.png")
@@ -218,11 +218,11 @@ def reproduce(
         parent_id = run.run_id
         prepare(base.dataset, settings, {"dataset": base.dataset}, parent_id)
         networks = experiments.grid(
-            base, hidden_layers=HIDDEN_SIZES, activations=ACTIVATIONS, losses=LOSSES, seeds=seeds
+            base, hidden_sizes=PUBLISHED_SIZES.values(), activations=ACTIVATIONS, losses=LOSSES, seeds=seeds
         )
         train_all("grid", networks, settings, told, parent_id=parent_id)
         train_all("sweep", experiments.sweep(base, seeds=seeds), settings, told, parent_id=parent_id)
-        named = ("hidden_layers", "activation", "loss")
+        named = ("hidden_sizes", "activation", "loss")
         weak = replace(base, **{name: getattr(WEAK_NETWORK, name) for name in named})
         searched = {**told, "trials": str(trials)}
         search(weak, Space(), settings, searched, trials=trials, parent_id=parent_id)

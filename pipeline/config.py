@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -14,12 +14,34 @@ from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline.errors import UsageError
 
-HIDDEN_SIZES: Final[Mapping[int, tuple[int, ...]]] = {1: (128,), 2: (256, 64)}
+PUBLISHED_SIZES: Final[Mapping[int, tuple[int, ...]]] = {1: (128,), 2: (256, 64)}
 """The published architectures: units of each hidden layer, by the number of hidden layers."""
 
 
-def _parameter(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Read the units of each hidden layer.
+
+    Raises:
+        UsageError: `text` is not made of whole numbers joined by x.
+
+    Example:
+        >>> parse_sizes("256x64")
+        (256, 64)
+    """
+    try:
+        return tuple(int(units) for units in text.split("x"))
+    except ValueError:
+        raise _refusal("hidden_sizes", text, _SIZES) from None
+
+
+def format_sizes(sizes: Iterable[int]) -> str:
+    """Write the units of each hidden layer as `parse_sizes` reads them."""
+    return "x".join(map(str, sizes))
+
+
+def _parameter(default: Any, text: str, **conversion: Callable[[Any], Any]) -> Any:
+    """Declare a hyperparameter; `parse` and `format` convert from and to text where its type alone does not."""
+    return field(default=default, metadata={"help": text, **conversion})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +54,17 @@ class TrainingConfig:
         UsageError: for a value that no training can use.
 
     Example:
-        >>> TrainingConfig(activation="gelu", loss="hinge", hidden_layers=2).name
+        >>> TrainingConfig(activation="gelu", loss="hinge", hidden_sizes=(256, 64)).name
         'gelu-hinge-2h'
     """
 
     dataset: str = _parameter("mnist", "Data set to train on.")
-    hidden_layers: int = _parameter(1, "Hidden layers: 1 (128 units) or 2 (256 and 64 units).")
+    hidden_sizes: tuple[int, ...] = _parameter(
+        (128,),
+        "Units of each hidden layer, joined by x: 128 and 256x64 are the published networks.",
+        parse=parse_sizes,
+        format=format_sizes,
+    )
     activation: str = _parameter("relu", "Activation of the last hidden layer.")
     loss: str = _parameter("euclidean", "Loss that is minimised.")
     learning_rate: float = _parameter(0.003, "Step size of stochastic gradient descent.")
@@ -56,7 +83,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained and bring numbers to their declared type."""
-        _one_of("hidden_layers", self.hidden_layers, HIDDEN_SIZES)
+        sizes = tuple(self.hidden_sizes)
+        _require("hidden_sizes", format_sizes(sizes), _SIZES, bool(sizes) and all(units >= 1 for units in sizes))
+        object.__setattr__(self, "hidden_sizes", sizes)
         _one_of("activation", self.activation, ACTIVATIONS)
         _one_of("loss", self.loss, LOSSES)
         for name in ("learning_rate", "hinge_margin"):
@@ -79,33 +108,56 @@ class TrainingConfig:
         object.__setattr__(self, name, value)
 
     @property
+    def hidden_layers(self) -> int:
+        """The number of hidden layers."""
+        return len(self.hidden_sizes)
+
+    @property
+    def network(self) -> str:
+        """The network alone: "relu-hinge-1h" with published sizes, else "relu-hinge-512x256x128"."""
+        published = self.hidden_sizes == PUBLISHED_SIZES.get(self.hidden_layers)
+        sizes = f"{self.hidden_layers}h" if published else format_sizes(self.hidden_sizes)
+        return f"{self.activation}-{self.loss}-{sizes}"
+
+    @property
     def name(self) -> str:
         """The run's name: the network, then every other value that is not the published one."""
-        told = {"dataset", "hidden_layers", "activation", "loss"}
-        changes = [
-            f"{item.name}={getattr(self, item.name)}"
-            for item in fields(self)
-            if item.name not in told and getattr(self, item.name) != item.default
-        ]
-        return " ".join([f"{self.activation}-{self.loss}-{self.hidden_layers}h", *changes])
+        in_network = {"dataset", "hidden_sizes", "activation", "loss"}
+        changes = [f"{name}={text}" for name, text in self.changes().items() if name not in in_network]
+        return " ".join([self.network, *changes])
 
     def layer_sizes(self, features: int, classes: int) -> tuple[int, ...]:
         """The width of every layer, inputs and outputs included."""
-        return (features, *HIDDEN_SIZES[self.hidden_layers], classes)
+        return (features, *self.hidden_sizes, classes)
 
     def parameters(self) -> dict[str, str]:
-        """Every field as the text under which MLflow keeps it."""
-        return {name: str(value) for name, value in asdict(self).items()}
+        """Every field as the text under which MLflow keeps it, and `hidden_layers`, by which people group runs."""
+        return {**{item.name: self._text(item) for item in fields(self)}, "hidden_layers": str(self.hidden_layers)}
+
+    def changes(self) -> dict[str, str]:
+        """The fields that are not at their default, as text."""
+        return {item.name: self._text(item) for item in fields(self) if getattr(self, item.name) != item.default}
+
+    def _text(self, item: "Field[Any]") -> str:
+        return str(item.metadata.get("format", str)(getattr(self, item.name)))
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> "TrainingConfig":
         """The configuration that `parameters` describe, as MLflow kept them.
 
+        A field that is missing, because it is newer than the run, has its default. A run that has `hidden_layers`
+        but no `hidden_sizes` is of the published sizes, because it was made when there were no others.
+
         Raises:
-            KeyError: if a field is missing.
-            UsageError: if a value is not one that a configuration can have.
+            KeyError: there is no `dataset`, so the parameters are not those of a network.
+            UsageError: a value is not one that a configuration can have.
+            ValueError: a text is not of the field's type.
         """
-        return cls(**{item.name: _parse(item, parameters[item.name]) for item in fields(cls)})
+        known = dict(parameters)
+        if "hidden_sizes" not in known and "hidden_layers" in known:
+            known["hidden_sizes"] = format_sizes(PUBLISHED_SIZES[int(known["hidden_layers"])])
+        values = {item.name: _parse(item, known[item.name]) for item in fields(cls) if item.name in known}
+        return cls(dataset=values.pop("dataset"), **values)
 
     def fingerprint(self, dataset_digest: str) -> str:
         """A digest of all that decides the result: configuration, data and the sources of the network."""
@@ -113,7 +165,12 @@ class TrainingConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+_SIZES: Final = "whole numbers from 1 up joined by x, the units of each hidden layer, as in 128 or 256x64"
+
+
 def _parse(item: "Field[Any]", text: str) -> Any:
+    if "parse" in item.metadata:
+        return item.metadata["parse"](text)
     if item.name == "init_std":
         return text if text == "he" else float(text)
     if item.type is bool:
@@ -135,4 +192,8 @@ def _one_of(name: str, value: object, accepted: Mapping[Any, object]) -> None:
 
 def _require(name: str, value: object, accepted: str, holds: bool) -> None:
     if not holds:
-        raise UsageError(f"{name} is {value!r}; it has to be {accepted}.")
+        raise _refusal(name, value, accepted)
+
+
+def _refusal(name: str, value: object, accepted: str) -> UsageError:
+    return UsageError(f"{name} is {value!r}; it has to be {accepted}.")

@@ -9,7 +9,7 @@ from pipeline.config import TrainingConfig
 from pipeline.errors import UsageError
 
 LEARNING_RATES: Final = (0.01, 0.02, 0.03, 0.06, 0.09, 0.12)
-WEAK_NETWORK: Final = TrainingConfig(hidden_layers=1, activation="sigmoid", loss="euclidean")
+WEAK_NETWORK: Final = TrainingConfig(hidden_sizes=(128,), activation="sigmoid", loss="euclidean")
 """The network that the published studies try to better."""
 
 STUDIES: Final[Mapping[str, tuple[TrainingConfig, ...]]] = {
@@ -24,7 +24,7 @@ def sweep(
     base: TrainingConfig,
     *,
     study: str | None = None,
-    hidden_layers: int | None = None,
+    hidden_sizes: tuple[int, ...] | None = None,
     activation: str | None = None,
     loss: str | None = None,
     learning_rates: Sequence[float] = (),
@@ -36,7 +36,7 @@ def sweep(
     Args:
         base: all that the studies do not vary.
         study: one of STUDIES; all of them by default.
-        hidden_layers: instead of the study's network; so are `activation` and `loss`.
+        hidden_sizes: instead of the study's network; so are `activation` and `loss`.
         activation: of the last hidden layer.
         loss: that is minimised.
         learning_rates: instead of the study's.
@@ -55,7 +55,7 @@ def sweep(
     networks = [
         replace(
             base,
-            hidden_layers=published.hidden_layers if hidden_layers is None else hidden_layers,
+            hidden_sizes=hidden_sizes or published.hidden_sizes,
             activation=activation or published.activation,
             loss=loss or published.loss,
             learning_rate=learning_rate,
@@ -73,7 +73,7 @@ def sweep(
 def grid(
     base: TrainingConfig,
     *,
-    hidden_layers: Iterable[int],
+    hidden_sizes: Iterable[tuple[int, ...]],
     activations: Iterable[str],
     losses: Iterable[str],
     seeds: Iterable[int],
@@ -84,11 +84,9 @@ def grid(
         UsageError: for an unknown name, or where nothing is asked for.
     """
     networks = [
-        replace(base, hidden_layers=depth, activation=activation, loss=loss, seed=seed)
-        for depth, loss, activation, seed in product(hidden_layers, losses, activations, seeds)
+        replace(base, hidden_sizes=sizes, activation=activation, loss=loss, seed=seed)
+        for sizes, loss, activation, seed in product(hidden_sizes, losses, activations, seeds)
     ]
     if not networks:
-        raise UsageError(
-            "The grid is empty; name at least one of each of hidden_layers, activations, losses and seeds."
-        )
+        raise UsageError("The grid is empty; name at least one of each of hidden_sizes, activations, losses and seeds.")
     return list(dict.fromkeys(networks))

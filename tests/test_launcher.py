@@ -10,7 +10,14 @@ import pytest
 from pipeline.tracking.store import Store
 from tests.conftest import REPOSITORY, copy_store
 
-NARROW = ["hidden_layers=1", "activations=relu,gelu", "losses=hinge", "learning_rate=0.1", "init_std=he", "max_epoch=3"]
+NARROW = [
+    "hidden_sizes=128",
+    "activations=relu,gelu",
+    "losses=hinge",
+    "learning_rate=0.1",
+    "init_std=he",
+    "max_epoch=3",
+]
 
 
 @pytest.fixture(scope="module")

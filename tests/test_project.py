@@ -34,7 +34,9 @@ def test_entry_point_passes_every_option_of_its_command(name):
     words = shlex.split(entry["command"])
     assert words[:4] == ["python", "-m", "pipeline", COMMANDS.get(name, name)]
     passed = dict(zip(words[4::2], words[5::2], strict=True))
-    options = {option.opts[0] for option in command_of(name).params if isinstance(option, click.Option)}
+    options = {
+        option.opts[0] for option in command_of(name).params if isinstance(option, click.Option) and not option.hidden
+    }
     assert set(passed) == options
     assert sorted(passed.values()) == sorted(f"{{{parameter}}}" for parameter in entry["parameters"])
 
@@ -48,6 +50,8 @@ def test_entry_point_has_the_defaults_of_its_command(name):
     context = click.Context(command)
     defaults = command.make_context(name, ["--model", "m", "--images", "i"] if name == "predict" else []).params
     for option in command.params:
+        if option.hidden:
+            continue
         described = entry["parameters"][names[option.opts[0]]]
         if option.required:
             assert described == "string"

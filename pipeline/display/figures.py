@@ -4,7 +4,7 @@ Figures are drawn on matplotlib's Agg canvas, without pyplot, which would keep e
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline.config import TrainingConfig
+from pipeline.config import TrainingConfig, format_sizes
 from pipeline.data.datasets import Dataset, Images
 
 if TYPE_CHECKING:
@@ -118,12 +118,12 @@ def predictions(images: Images, names: Sequence[str], said: Sequence[int]) -> "F
 
 
 def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -> "Figure":
-    """The curves of many networks on one epoch axis, a panel for each depth."""
-    depths = sorted({config.hidden_layers for config in curves})
+    """The curves of many networks on one epoch axis, a panel for each size of the hidden layers."""
+    panels_of = _sizes(curves)
     networks = list(dict.fromkeys(replace(config, seed=0) for config in curves))
-    plain = len({(each.hidden_layers, each.activation, each.loss) for each in networks}) == len(networks)
-    figure = _figure(title, 1 + _LEGEND_WIDTH + 5 * len(depths), 5)
-    panels = dict(zip(depths, figure.subplots(1, len(depths), sharey=True, squeeze=False)[0], strict=True))
+    plain = len({(each.hidden_sizes, each.activation, each.loss) for each in networks}) == len(networks)
+    figure = _figure(title, 1 + _LEGEND_WIDTH + 5 * len(panels_of), 5)
+    panels = dict(zip(panels_of, figure.subplots(1, len(panels_of), sharey=True, squeeze=False)[0], strict=True))
     named = set()
     for config, curve in curves.items():
         network = replace(config, seed=0)
@@ -131,7 +131,7 @@ def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -
         style = _STYLES[list(LOSSES).index(config.loss) % len(_STYLES)]
         label = None if network in named else f"{config.activation}, {config.loss}" if plain else network.name
         epochs, values = np.transpose(curve)
-        panels[config.hidden_layers].plot(
+        panels[config.hidden_sizes].plot(
             epochs,
             100 * values,
             color=_COLOURS[number % len(_COLOURS)],
@@ -144,9 +144,9 @@ def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -
         named.add(network)
     lowest = min(curve[-1][1] for curve in curves.values())
     lines: dict[str, Any] = {}
-    for depth, axes in panels.items():
+    for sizes, axes in panels.items():
         axes.set_ylim(bottom=max(0.0, 100 * lowest - 10))
-        axes.set(xlabel="epoch", ylabel=f"{measured} (%)", title=f"{depth} hidden layer{'s'[: depth - 1]}")
+        axes.set(xlabel="epoch", ylabel=f"{measured} (%)", title=_layers(sizes))
         axes.grid(alpha=0.3)
         handles, labels = axes.get_legend_handles_labels()
         lines |= dict(zip(labels, handles, strict=True))
@@ -191,30 +191,40 @@ def search_history(title: str, trials: Mapping[str, Sequence[tuple[int, float]]]
 
 
 def accuracy_map(title: str, accuracies: Mapping[TrainingConfig, float]) -> "Figure":
-    """The accuracy of every activation with every loss, a panel for each depth; a mean where there are several."""
-    depths = sorted({config.hidden_layers for config in accuracies})
+    """The accuracy of every activation with every loss, a panel for each `hidden_sizes`; a mean where several."""
+    panels_of = _sizes(accuracies)
     activations = [name for name in ACTIVATIONS if any(config.activation == name for config in accuracies)]
     losses = [name for name in LOSSES if any(config.loss == name for config in accuracies)]
-    figure = _figure(title, 1 + 4.5 * len(depths), 1.6 + 0.9 * len(activations))
+    figure = _figure(title, 1 + 4.5 * len(panels_of), 1.6 + 0.9 * len(activations))
     lowest, highest = 100 * min(accuracies.values()), 100 * max(accuracies.values())
     limits = (lowest, max(highest, lowest + 1))  # accuracies that are equal leave no range
-    for depth, axes in zip(depths, figure.subplots(1, len(depths), squeeze=False)[0], strict=True):
-        cells = np.array([[_mean(accuracies, depth, name, loss) for loss in losses] for name in activations])
+    for sizes, axes in zip(panels_of, figure.subplots(1, len(panels_of), squeeze=False)[0], strict=True):
+        cells = np.array([[_mean(accuracies, sizes, name, loss) for loss in losses] for name in activations])
         texts = [["" if np.isnan(cell) else f"{cell:.2%}" for cell in row] for row in cells]
         scale = _heat_map(axes, 100 * cells, texts, limits)
-        axes.set(title=f"{depth} hidden layer{'s'[: depth - 1]}")
+        axes.set(title=_layers(sizes))
         axes.set_xticks(range(len(losses)), [loss.replace("_", "\n", 1) for loss in losses])
         axes.set_yticks(range(len(activations)), activations)
     figure.colorbar(scale, ax=figure.axes, label="accuracy (%)", aspect=12, pad=0.03)
     return figure
 
 
-def _mean(accuracies: Mapping[TrainingConfig, float], depth: object, activation: object, loss: object) -> float:
-    wanted = (depth, activation, loss)
+def _sizes(configs: Iterable[TrainingConfig]) -> list[tuple[int, ...]]:
+    return sorted({config.hidden_sizes for config in configs}, key=lambda sizes: (len(sizes), sizes))
+
+
+def _layers(sizes: tuple[int, ...]) -> str:
+    return f"{len(sizes)} hidden layer{'s' if len(sizes) > 1 else ''} ({format_sizes(sizes)})"
+
+
+def _mean(
+    accuracies: Mapping[TrainingConfig, float], sizes: tuple[int, ...], activation: object, loss: object
+) -> float:
+    wanted = (sizes, activation, loss)
     found = [
         accuracy
         for config, accuracy in accuracies.items()
-        if (config.hidden_layers, config.activation, config.loss) == wanted
+        if (config.hidden_sizes, config.activation, config.loss) == wanted
     ]
     return float(np.mean(found)) if found else np.nan
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline.config import TrainingConfig
+from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 
 DEPTHS: Final = (1, 2)
 PUBLISHED_ACTIVATIONS: Final = ("relu", "sigmoid", "gelu")
@@ -21,7 +21,7 @@ SHOWN: Final = {
     "hinge": "hinge",
 }
 """How prose calls activations and losses."""
-_VARIED: Final = ("hidden_layers", "activation", "loss", "learning_rate", "max_epoch")
+_VARIED: Final = ("hidden_sizes", "activation", "loss", "learning_rate", "max_epoch")
 """What the published studies vary."""
 
 Pair = tuple[TrainingConfig, TrainingConfig]
@@ -29,7 +29,7 @@ Pair = tuple[TrainingConfig, TrainingConfig]
 
 def network(base: TrainingConfig, depth: int, activation: str, loss: str) -> TrainingConfig:
     """A network of the published grid, all else as in `base`."""
-    return replace(base, hidden_layers=depth, activation=activation, loss=loss)
+    return replace(base, hidden_sizes=PUBLISHED_SIZES[depth], activation=activation, loss=loss)
 
 
 def depth(config: TrainingConfig) -> int:

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from pipeline.config import TrainingConfig
+from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 
 DATASET: Final = "mnist"
 """The data set that every published figure is of."""
@@ -77,7 +77,7 @@ def _rows(name: str) -> list[dict[str, str]]:
 def _run(study: str, row: dict[str, str]) -> PublishedRun:
     config = TrainingConfig(
         dataset=DATASET,
-        hidden_layers=int(row.pop("hidden_layers")),
+        hidden_sizes=PUBLISHED_SIZES[int(row.pop("hidden_layers"))],
         activation=row.pop("activation"),
         loss=row.pop("loss"),
         learning_rate=float(row.pop("learning_rate", TrainingConfig.learning_rate)),

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from statistics import mean, stdev
 from typing import Final
 
@@ -204,11 +203,7 @@ def run_ids(readings: Sequence[Reading], configs: Sequence[TrainingConfig]) -> s
 
 def command(config: TrainingConfig) -> str:
     """The command that trains a network."""
-    changes = [
-        f"-P {item.name}={getattr(config, item.name)}"
-        for item in fields(config)
-        if getattr(config, item.name) != item.default
-    ]
+    changes = [f"-P {name}={text}" for name, text in config.changes().items()]
     return " ".join(["mlflow run . -e train", *changes])
 
 

@@ -73,7 +73,7 @@ def search(
     store = Store.open()
     dataset = prepared(base.dataset, settings)
     check_batch_size(base, dataset)
-    name = name or f"{base.dataset} {base.activation}-{base.loss}-{base.hidden_layers}h"
+    name = name or f"{base.dataset} {base.network}"
     study = Study(url, name, base, space, trials, sampler_seed, dataset, settings.checkpoint_dir)
     with command_run(store, f"search {name}", parameters, parent_id=parent_id) as parent:
         parent.tag("study", name)

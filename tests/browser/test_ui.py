@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
 ]
 
-OPTIONS = ("--dataset", "digits", "--hidden-layers", "1", "--max-epoch", "10", "--learning-rate", "0.1")
+OPTIONS = ("--dataset", "digits", "--hidden-sizes", "128", "--max-epoch", "10", "--learning-rate", "0.1")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from mlflow.artifacts import download_artifacts, list_artifacts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 150.0  # seconds after which what is waited for is taken to hang; a loaded machine is slow
-THREE_NETWORKS = ("--activations", "relu,sigmoid,gelu", "--losses", "hinge", "--hidden-layers", "1", "--workers", "2")
+THREE_NETWORKS = ("--activations", "relu,sigmoid,gelu", "--losses", "hinge", "--hidden-sizes", "128", "--workers", "2")
 TRAINING = (  # momentum, so that the optimiser has a state to lose; an epoch ends inside a window of the curve
     *("--dataset", "digits", "--init-std", "he", "--learning-rate", "0.02", "--momentum", "0.9", "--batch-size", "50"),
     *("--max-epoch", "60", "--test-epoch", "2", "--disp-freq", "10"),

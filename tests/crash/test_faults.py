@@ -24,7 +24,7 @@ from tests.crash.proxy import Proxy
 pytestmark = pytest.mark.long
 
 REFUSED = 8  # requests that fail in an outage before it is over
-ONE_NETWORK = ("--activation", "sigmoid", "--loss", "hinge", "--hidden-layers", "1")
+ONE_NETWORK = ("--activation", "sigmoid", "--loss", "hinge", "--hidden-sizes", "128")
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_worker_s_first_look_at_a_locked_database_is_not_its_last(store, monke
     [("checkpoint|log_batch", 10_000), ("log_batch", 400_000)],  # a checkpoint has 80 kB, the database 900
 )
 def test_a_limit_on_the_size_of_files(new_grid, uninterrupted, what, room):
-    networks = ("--activations", "sigmoid", "--losses", "hinge", "--hidden-layers", "1", "--workers", "1")
+    networks = ("--activations", "sigmoid", "--losses", "hinge", "--hidden-sizes", "128", "--workers", "1")
     with new_grid("grid", networks=networks) as grid:
         command = grid.start()
         grid.wait_for_checkpoints(command)
@@ -216,7 +216,7 @@ def test_a_killed_worker_disturbs_nobody_else(grid, uninterrupted):
 
 
 def test_a_training_that_diverges_takes_nobody_down(new_grid):
-    networks = ("--activations", "relu", "--losses", "euclidean,hinge", "--hidden-layers", "1", "--workers", "1")
+    networks = ("--activations", "relu", "--losses", "euclidean,hinge", "--hidden-sizes", "128", "--workers", "1")
     training = ("--dataset", "digits", "--init-std", "he", "--learning-rate", "30", "--max-epoch", "3")
     with new_grid("grid", networks=networks, training=training) as grid:
         command = grid.start()

@@ -19,6 +19,13 @@ def lines(result):
     return [line for line in result.stderr.splitlines() if line]
 
 
+SIZES = "whole numbers from 1 up joined by x, the units of each hidden layer, as in 128 or 256x64"
+REPLACED = (
+    "hidden_layers is '2', but there is no such option any more; give hidden_sizes, the units of each hidden layer: "
+    "--hidden-sizes 128 or --hidden-sizes 256x64 (-P hidden_sizes=256x64)."
+)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -28,7 +35,10 @@ def lines(result):
         (["--max-epoch", "0"], "max_epoch is 0; it has to be a whole number from 1 up."),
         (["--batch-size", "0"], "batch_size is 0; it has to be a whole number from 1 up."),
         (["--batch-size", "1438"], "batch_size is 1438; it has to be at most 1437, the training images of digits."),
-        (["--hidden-layers", "3"], "hidden_layers is 3; it has to be 1 or 2."),
+        (["--hidden-sizes", "0"], f"hidden_sizes is '0'; it has to be {SIZES}."),
+        (["--hidden-sizes", "128,"], f"hidden_sizes is '128,'; it has to be {SIZES}."),
+        (["--hidden-layers", "2"], REPLACED),
+        (["--hidden_layers", "2"], REPLACED),  # MLflow passes a parameter that MLproject does not declare like this
         (["--momentum", "1"], "momentum is 1.0; it has to be a number from 0 to below 1."),
         (["--init-std", "0"], "init_std is 0.0; it has to be a number above 0, or 'he'."),
         (["--seed", "-1"], "seed is -1; it has to be a whole number from 0 up."),
@@ -47,6 +57,9 @@ def test_bad_value_is_one_line_with_what_is_accepted(arguments, told):
     [
         (["train", "--activation", "tanh"], "'tanh'", "'relu', 'sigmoid', 'gelu'"),
         (["train", "--loss", "mse"], "'mse'", "'euclidean', 'softmax_cross_entropy', 'hinge'"),
+        (["grid", "--hidden-sizes", "128,256-64"], "'256-64'", "joined by x"),
+        (["grid", "--hidden-layers", "1,2"], "'1,2'", "hidden_sizes"),
+        (["sweep", "--hidden-layers", "2"], "'2'", "hidden_sizes"),
         (["grid", "--activations", "relu,tanh"], "'tanh'", "relu or sigmoid or gelu"),
         (["grid", "--losses", "mse"], "'mse'", "euclidean or softmax_cross_entropy or hinge"),
         (["sweep", "--study", "depth"], "'depth'", "max_epoch or learning_rate or best_learning_rate_with_hinge"),

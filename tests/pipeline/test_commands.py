@@ -48,7 +48,11 @@ def four(tmp_path_factory, data_dir, empty_store):
         patch.chdir(folder)
         settings = Settings(data_dir=data_dir, checkpoint_dir=folder / "checkpoints", workers=2, quiet=True)
         configs = grid(
-            QUICK, hidden_layers=[1, 2], activations=["relu", "gelu"], losses=["softmax_cross_entropy"], seeds=[0]
+            QUICK,
+            hidden_sizes=[(128,), (256, 64)],
+            activations=["relu", "gelu"],
+            losses=["softmax_cross_entropy"],
+            seeds=[0],
         )
         outcomes = commands.train_all("grid", configs, settings, {"dataset": "digits"})
         yield Store.open(), settings, configs, outcomes

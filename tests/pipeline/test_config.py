@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline.config import TrainingConfig
+from pipeline.config import TrainingConfig, parse_sizes
 from pipeline.errors import UsageError
 
 positive = st.floats(min_value=1e-30, max_value=1e30)
@@ -14,7 +14,7 @@ counts = st.integers(1, 10**9)
 configs = st.builds(
     TrainingConfig,
     dataset=st.sampled_from(["mnist", "digits"]),
-    hidden_layers=st.sampled_from([1, 2]),
+    hidden_sizes=st.lists(st.integers(1, 10**6), min_size=1, max_size=5).map(tuple),
     activation=st.sampled_from(list(ACTIVATIONS)),
     loss=st.sampled_from(list(LOSSES)),
     learning_rate=positive,
@@ -68,6 +68,39 @@ def test_fingerprint_changes_with_the_sources_of_the_network(tmp_path, monkeypat
     assert changed != before
 
 
+@pytest.mark.parametrize(
+    ("sizes", "name"),
+    [("128", "1h"), ("256x64", "2h"), ("512x256x128", "512x256x128"), ("64", "64"), ("64x256", "64x256")],
+)
+def test_published_sizes_are_named_by_their_depth_others_by_their_units(sizes, name):
+    config = TrainingConfig(loss="hinge", hidden_sizes=parse_sizes(sizes), momentum=0.5)
+    assert config.name == f"relu-hinge-{name} momentum=0.5"
+    assert config.parameters()["hidden_sizes"] == sizes
+    assert config.parameters()["hidden_layers"] == str(1 + sizes.count("x"))
+
+
+@pytest.mark.parametrize(("depth", "sizes"), [(1, (128,)), (2, (256, 64))])
+def test_parameters_of_the_version_before_read_as_the_published_sizes(depth, sizes):
+    config = TrainingConfig(hidden_sizes=sizes, loss="hinge")
+    parameters = config.parameters()
+    del parameters["hidden_sizes"]
+    assert parameters["hidden_layers"] == str(depth)
+    assert TrainingConfig.from_parameters(parameters) == config
+
+
+def test_a_missing_parameter_is_its_default():
+    config = TrainingConfig(dataset="digits", seed=3)
+    assert TrainingConfig.from_parameters({"dataset": "digits", "seed": "3"}) == config
+    with pytest.raises(KeyError, match="dataset"):
+        TrainingConfig.from_parameters({"seed": "3"})
+
+
+@pytest.mark.parametrize(("sizes", "shown"), [((), ""), ((0,), "0"), ((128, -1), "128x-1")])
+def test_refused_sizes_are_shown_as_they_are_written(sizes, shown):
+    with pytest.raises(UsageError, match=f"hidden_sizes is '{shown}'; it has to be whole numbers from 1 up"):
+        TrainingConfig(hidden_sizes=sizes)
+
+
 def test_whole_numbers_are_the_real_numbers_they_stand_for():
     assert TrainingConfig(learning_rate=1).fingerprint("data") == TrainingConfig(learning_rate=1.0).fingerprint("data")
 
@@ -84,7 +117,6 @@ def test_name_tells_what_is_not_published(field, value):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("hidden_layers", 3),
         ("activation", "tanh"),
         ("loss", "mse"),
         ("learning_rate", 0),

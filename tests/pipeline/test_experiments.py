@@ -8,7 +8,7 @@ from pipeline.experiments import STUDIES, grid
 from tests.conftest import REPOSITORY
 
 EVERYTHING = {
-    "hidden_layers": [1, 2],
+    "hidden_sizes": [(128,), (256, 64)],
     "activations": ["relu", "sigmoid", "gelu"],
     "losses": ["euclidean", "softmax_cross_entropy", "hinge"],
     "seeds": [0],
@@ -30,8 +30,10 @@ def test_each_network_comes_once_a_seed():
 
 
 def test_the_rest_is_as_in_the_base():
-    [config] = grid(TrainingConfig(momentum=0.5), hidden_layers=[2], activations=["gelu"], losses=["hinge"], seeds=[7])
-    assert config == TrainingConfig(momentum=0.5, hidden_layers=2, activation="gelu", loss="hinge", seed=7)
+    [config] = grid(
+        TrainingConfig(momentum=0.5), hidden_sizes=[(256, 64)], activations=["gelu"], losses=["hinge"], seeds=[7]
+    )
+    assert config == TrainingConfig(momentum=0.5, hidden_sizes=(256, 64), activation="gelu", loss="hinge", seed=7)
 
 
 @pytest.mark.parametrize("lacking", EVERYTHING)

@@ -12,8 +12,8 @@ from pipeline.display import figures
 from pipeline.display.figures import Verdicts
 
 GRID = [
-    TrainingConfig(hidden_layers=depth, activation=activation, loss=loss)
-    for depth, activation, loss in product((1, 2), ("relu", "sigmoid", "gelu"), ("euclidean", "hinge"))
+    TrainingConfig(hidden_sizes=sizes, activation=activation, loss=loss)
+    for sizes, activation, loss in product(((128,), (256, 64)), ("relu", "sigmoid", "gelu"), ("euclidean", "hinge"))
 ]
 CURVE = [(5, 0.5), (10, 0.8)]
 
@@ -140,7 +140,7 @@ def test_predictions_show_the_first_hundred(drawn):
 
 def test_the_overlay_has_all_networks_on_one_axis_a_depth(drawn):
     figure = figures.overlay("grid", dict.fromkeys(GRID, CURVE), "test accuracy")
-    assert [axes.get_title() for axes in figure.axes] == ["1 hidden layer", "2 hidden layers"]
+    assert [axes.get_title() for axes in figure.axes] == ["1 hidden layer (128)", "2 hidden layers (256x64)"]
     names = [
         f"{activation}, {loss}" for activation, loss in product(("relu", "sigmoid", "gelu"), ("euclidean", "hinge"))
     ]

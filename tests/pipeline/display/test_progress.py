@@ -232,7 +232,7 @@ def test_a_file_has_a_plain_line_for_each_milestone(capsys):
     ]
 
 
-GRID = ("grid", "--dataset", "digits", "--hidden-layers", "1", "--losses", "hinge", "--activations", "relu,gelu")
+GRID = ("grid", "--dataset", "digits", "--hidden-sizes", "128", "--losses", "hinge", "--activations", "relu,gelu")
 
 
 def test_a_grid_into_files_says_each_milestone_and_its_results_apart(pipeline):

@@ -18,7 +18,7 @@ from pipeline.training.predictions import ARTIFACT
 
 DIGEST = "0" * 32
 BASE = TrainingConfig(test_epoch=50)
-NETWORKS = grid(BASE, hidden_layers=[1, 2], activations=ACTIVATIONS, losses=LOSSES, seeds=[0])
+NETWORKS = grid(BASE, hidden_sizes=[(128,), (256, 64)], activations=ACTIVATIONS, losses=LOSSES, seeds=[0])
 SWEPT = [replace(config, test_epoch=50) for configs in STUDIES.values() for config in configs]
 
 
@@ -29,7 +29,17 @@ class Maker:
         self.store = store
 
     def run(
-        self, config, *, curve=None, status="FINISHED", digest=DIGEST, tags=None, lacking=(), right=None, **figures
+        self,
+        config,
+        *,
+        curve=None,
+        status="FINISHED",
+        digest=DIGEST,
+        tags=None,
+        lacking=(),
+        right=None,
+        without=(),
+        **figures,
     ):
         """A run whose test accuracy rises in four steps to the final one, unless `curve` says (epoch, accuracy).
 
@@ -48,7 +58,7 @@ class Maker:
         metrics += [Metric(f"{part}/accuracy", value, 0, epoch * 600) for epoch, value in curve]
         metrics += [Metric(f"{part}/loss", 1 - value, 0, epoch * 600) for epoch, value in curve]
         parameters = {**config.parameters(), "dataset_digest": digest}
-        params = [Param(key, value) for key, value in parameters.items()]
+        params = [Param(key, value) for key, value in parameters.items() if key not in without]
         client.log_batch(run_id, metrics=metrics, params=params)
         if right is not None:
             with tempfile.TemporaryDirectory() as folder:

@@ -41,6 +41,13 @@ def test_runs_with_other_hyperparameters_or_data_are_left_out(store, make, other
     assert ids(Runs(store, BASE)) == [run_id]
 
 
+def test_run_of_the_version_before_is_found(store, make):
+    two = replace(ONE, hidden_sizes=(256, 64))
+    run_id = make.run(two, without=["hidden_sizes"])
+    assert ids(Runs(store, BASE), two) == [run_id]
+    assert ids(Runs(store, BASE)) == []
+
+
 @pytest.mark.parametrize("status", ["FAILED", "KILLED", "RUNNING"])
 def test_runs_that_are_not_finished_are_left_out(store, make, status):
     make.run(replace(ONE, activation="relu"))
