@@ -107,10 +107,11 @@ class _Document:
     def _networks(self) -> Iterator[str]:
         yield "## The networks"
         yield tables.by_difference(self.reading)
-        yield prose(
-            "Each with its standard deviation over seeds, where one more seed would lie with a probability of "
-            f"{CONFIDENCE:.0%}, and by how much the published figure lies outside of that (✗)."
-        )
+        if self.runs.base.dataset == published.DATASET:
+            yield prose(
+                "Each with its standard deviation over seeds, where one more seed would lie with a probability of "
+                f"{CONFIDENCE:.0%}, and by how much the published figure lies outside of that (✗)."
+            )
         found = [each for config in self.networks if (each := cell(self.reading, config, "test_accuracy"))]
         if found:
             caption = "Measured and published test accuracy of each network"

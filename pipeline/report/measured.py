@@ -135,7 +135,9 @@ class Runs:
         self.of(self.base)
         grid = self._known[self.base.learning_rate, self.base.max_epoch]
         found = {config.init_std for config in grid} - {self.base.init_std}
-        return sorted(found, key=lambda value: (isinstance(value, str), str(value)))
+        return sorted(
+            found, key=lambda value: (isinstance(value, str), value if isinstance(value, float) else 0.0, str(value))
+        )
 
     def correct(self, run: Measured) -> NDArray[np.bool_] | None:
         """(images,), which test images a run's network is right about; None where that cannot be known any more."""

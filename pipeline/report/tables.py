@@ -39,10 +39,28 @@ def networks(reading: Reading, depth: int, metric: str) -> str:
 
 
 def by_difference(reading: Reading) -> str:
-    """Test accuracy and training time of every network, from the one farthest below its published figure up."""
-    found = sorted(all_networks(reading.base), key=lambda config: _difference(reading, config))
+    """Test accuracy and training time of every network, from the one farthest below its published figure up.
+
+    Where nothing is published of the data, the networks are in the order of their accuracy.
+    """
+    configs = all_networks(reading.base)
+    if reading.base.dataset != published.DATASET:
+        rows = [[_link(config), *(measured(reading, config, metric) for metric in ("test_accuracy", "train_seconds"))]
+                for config in sorted(configs, key=lambda config: -mean_accuracy(reading, config))]  # fmt: skip
+        return markdown_table(rows, ["network", "test (%)", "time (s)"])
+    found = sorted(configs, key=lambda config: _difference(reading, config))
     heads = ["network", "test (%)", "95 % of seeds", "published", "diff.", "", "time (s)"]
     return markdown_table([_network_row(reading, config) for config in found], heads)
+
+
+def mean_accuracy(reading: Reading, config: TrainingConfig) -> float:
+    """The mean test accuracy over seeds; 0 where there are no runs."""
+    runs = reading.of(config)
+    return mean(run.figures["test_accuracy"] for run in runs) if runs else 0.0
+
+
+def _link(config: TrainingConfig) -> str:
+    return f"[{label(config)}](#{anchor(config)})"
 
 
 def _difference(reading: Reading, config: TrainingConfig) -> float:
@@ -52,7 +70,7 @@ def _difference(reading: Reading, config: TrainingConfig) -> float:
 
 def _network_row(reading: Reading, config: TrainingConfig) -> list[str]:
     found = published_cell(reading, config, "test_accuracy")
-    row = [f"[{label(config)}](#{anchor(config)})", measured(reading, config, "test_accuracy")]
+    row = [_link(config), measured(reading, config, "test_accuracy")]
     if found is None:
         return [*row, "-", "-", "-", "-", measured(reading, config, "train_seconds")]
     ends = f"{found.format(found.interval[0])}-{found.format(found.interval[1])}" if found.interval else "-"

@@ -7,7 +7,7 @@ import pytest
 from pipeline.report.claims import judge_claims
 from pipeline.report.reading import Reading
 from pipeline.report.statements import Verdict
-from tests.pipeline.report.conftest import NETWORKS, SWEPT
+from tests.pipeline.report.conftest import BASE, NETWORKS, SWEPT
 
 ORDER = {"gelu": 2, "relu": 1, "sigmoid": 0, "hinge": 2, "softmax_cross_entropy": 1, "euclidean": 0}
 TIME_ORDER = {**ORDER, "sigmoid": 1, "relu": 0}
@@ -144,6 +144,13 @@ def test_half_a_grid_cannot_be_judged_and_names_what_is_missing(made):
     assert Verdict.MISSING not in verdicts(found[1])
     assert set(found[3].missing) == {replace(config, test_epoch=50) for config in NETWORKS[9:]}
     assert len(found[6].missing) == 6
+
+
+def test_published_figures_are_not_asked_of_other_data(made):
+    made.base = replace(BASE, dataset="digits")
+    found = claims(made)
+    assert list(found) == [1, 2, 3, 4, 5, 6]
+    assert len(found[5].judgements) == 3
 
 
 @pytest.mark.parametrize("seeds", [(), (0,)], ids=["no seed", "one seed"])

@@ -171,6 +171,7 @@ def test_other_data_stand_alone(store, make, tmp_path):
     assert "50.00" in text
     assert "77.70" not in text
     assert "none stand beside these" in text
+    assert after(text, "## The networks")[1][0].startswith("[relu-euclidean-1h]")
     assert "published figures are reproduced" not in text
 
 

@@ -1,10 +1,11 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pipeline.config import TrainingConfig
 from pipeline.report.measured import Runs
-from tests.pipeline.report.conftest import BASE, DIGEST
+from tests.pipeline.report.conftest import BASE, DIGEST, answers
 
 ONE = replace(BASE, activation="gelu")
 
@@ -116,3 +117,43 @@ def test_search_is_read_with_its_trials(store, make):
     assert [trial.state for trial in search.trials] == ["complete", "complete", "pruned", "fail"]
     assert search.best == replace(ONE, learning_rate=0.1)
     assert search.trials[2].accuracy == 0.5
+
+
+def test_correct_answers_are_those_of_the_kept_predictions(store, make):
+    right = answers(0.9, 0)
+    make.run(ONE, right=right)
+    runs = Runs(store, BASE)
+    assert np.array_equal(runs.correct(runs.of(ONE)[0]), right)
+
+
+@pytest.fixture
+def older(trained, monkeypatch):
+    """A trained network and its run, as it was before predictions were kept."""
+    monkeypatch.setattr("pipeline.training.predictions.ARTIFACT", "not-there.npz")
+    config = replace(trained.outcome.config, seed=0)
+    return trained.store, config
+
+
+def test_run_without_predictions_has_them_from_its_model(older, data_dir):
+    store, config = older
+    runs = Runs(store, config, data_dir)
+    [run] = runs.of(config)
+    assert runs.correct(run).mean() == pytest.approx(run.figures["test_accuracy"])
+
+
+def test_without_the_data_of_the_run_its_answers_are_unknown(older, tmp_path, monkeypatch, data_dir):
+    store, config = older
+    for folder in (None, tmp_path):
+        runs = Runs(store, config, folder)
+        assert runs.correct(runs.of(config)[0]) is None
+    runs = Runs(store, config, data_dir)
+    [run] = runs.of(config)
+    monkeypatch.setattr(runs, "digest", "of other data")
+    assert runs.correct(run) is None
+
+
+def test_initialisations_are_numbers_in_their_order_and_then_rules(store, make):
+    for init_std in (0.1, "he", 0.02, BASE.init_std):
+        make.run(replace(ONE, init_std=init_std))
+    make.run(replace(ONE, init_std=0.5, learning_rate=0.1))
+    assert Runs(store, BASE).initialisations() == [0.02, 0.1, "he"]
