@@ -162,6 +162,11 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
                     "--workers", type=_Optional(click.IntRange(min=1)), help="Processes; default: one a core."
                 ),
                 click.option("--scheduler", type=_Optional(click.STRING), help="Address of a Dask cluster to use."),
+                click.option(
+                    "--worker-timeout",
+                    type=_Optional(click.FloatRange(min=0)),
+                    help="Seconds for which that cluster may have no worker; default: any time.",
+                ),
             ]
         wrapped: _Command = with_settings
         for option in reversed(options):

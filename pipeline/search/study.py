@@ -148,7 +148,13 @@ class Study:
             costs = {f"trial {trial.number}": 1 for trial in self._unfinished()}
             with progress(f"search {self.name}", costs, quiet=settings.quiet) as report, self._renewed():
                 tasks = self._tasks(store, parent, settings)
-                trained = run_tasks(tasks, workers=settings.workers, scheduler=settings.scheduler, report=report)
+                trained = run_tasks(
+                    tasks,
+                    workers=settings.workers,
+                    scheduler=settings.scheduler,
+                    worker_timeout=settings.worker_timeout,
+                    report=report,
+                )
                 try:
                     for outcome in trained:
                         report(_ended(outcome))

@@ -2,36 +2,49 @@
 
 import asyncio
 import atexit
+import math
 import os
+import queue
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice, pairwise
+from itertools import pairwise
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from pipeline.errors import Interrupted, PipelineError
+from pipeline.errors import Interrupted, PipelineError, UsageError
 from pipeline.log import is_verbose, show_log
-from pipeline.tracking.connection import leave
+from pipeline.tracking.connection import first_line, leave
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task
 from pipeline.training.trainer import train
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Nanny, Worker
 
+_SCHEMES: Final = ("tcp", "tls", "ucx", "ws", "wss")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _STOP_SECONDS: Final = 1.5  # for saving; after it a worker is killed, and goes on from its last checkpoint
 _LOST_WORKERS: Final = 10  # a task that takes so many workers with it is given up
+_LOOK_SECONDS: Final = 0.5  # between two looks for workers that joined
+_FIRST_LINE_SECONDS: Final = 5.0  # without a worker, before the user is told
+_LINE_SECONDS: Final = 60.0
 _stops: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 _stop_all = threading.Event()
 
 
 def run_tasks(
-    tasks: Iterable[Task], *, workers: int | None, scheduler: str | None, report: Report
+    tasks: Iterable[Task],
+    *,
+    workers: int | None,
+    scheduler: str | None,
+    report: Report,
+    worker_timeout: float | None = None,
 ) -> Generator[Outcome, None, None]:
     """Train every task's network; yields each outcome as it comes.
 
@@ -39,43 +52,150 @@ def run_tasks(
         tasks: independent of each other, begun in their order; the next one is asked for when there is a worker for it,
             after the outcomes so far have been taken.
         workers: processes on this machine; by default one for each core, and never more than there are tasks.
-        scheduler: address of a Dask cluster to use instead.
-        report: told of progress, from a thread of its own.
+        scheduler: address of a Dask cluster to use instead; workers may join it at any time.
+        report: called with the events of the trainings, from a thread of its own.
+        worker_timeout: seconds for which a cluster may have no worker; by default, any time.
 
     Yields:
         One outcome for each task.
 
     Raises:
         Interrupted: on Ctrl-C or SIGTERM, after the outcomes of what was stopped.
-        PipelineError: if the cluster cannot be reached.
+        PipelineError: if the cluster cannot be reached or used, or is lost.
     """
     _quiet()
-    from distributed import as_completed
-
     job = uuid.uuid4().hex
     with _cluster(workers, length_hint(tasks, sys.maxsize), scheduler) as client:
         client.subscribe_topic(job, _Narrator(report).hear)
-        futures: dict[Future[Outcome], Task] = {}
-        waiting = iter(tasks)
-        running = as_completed(loop=client.loop)
+        crew = _Crew(client, job, report, scheduler, worker_timeout)
         try:
-            for task in islice(waiting, max(1, sum(client.nthreads().values()))):
-                running.add(_submit(client, task, job, futures))
-            for future in running:
-                yield _outcome(future, futures.pop(future))
-                for task in islice(waiting, 1):
-                    running.add(_submit(client, task, job, futures))
+            yield from crew.train(iter(tasks))
         except KeyboardInterrupt as error:
-            yield from _stopped(client, job, futures)
+            yield from _stopped(client, job, crew.futures)
             raise Interrupted(f"stopped by {error}") from None
         finally:
-            client.unsubscribe_topic(job)
+            with suppress(OSError):  # the scheduler is lost
+                client.unsubscribe_topic(job)
 
 
-def _submit(client: "Client", task: Task, job: str, futures: dict["Future[Outcome]", Task]) -> "Future[Outcome]":
-    future = client.submit(_work, task, job, pure=False, key=f"{task.config.name} {uuid.uuid4().hex}")
-    futures[future] = task
-    return future
+class _Crew:
+    """The workers of a cluster, however many there are at a moment, and the tasks that they are at.
+
+    Attributes:
+        futures: the tasks under way.
+    """
+
+    def __init__(
+        self, client: "Client", job: str, report: Report, scheduler: str | None, worker_timeout: float | None
+    ) -> None:
+        self.futures: dict[Future[Outcome], Task] = {}
+        self._client = client
+        self._job = job
+        self._report = report
+        self._scheduler = scheduler
+        self._timeout = math.inf if worker_timeout is None else worker_timeout
+        self._ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
+        self._checked: set[str] = set()
+        self._alone_since = time.monotonic()
+        self._next_line = _FIRST_LINE_SECONDS
+
+    def train(self, waiting: Iterator[Task]) -> Generator[Outcome, None, None]:
+        """Keep every worker busy, those that join later as well, until the tasks are done."""
+        more = True
+        while more or self.futures:
+            while more and len(self.futures) < self._capacity():
+                task = next(waiting, None)
+                more = task is not None
+                if task is not None:
+                    self._submit(task)
+            if self.futures or more:
+                with suppress(queue.Empty):
+                    future = self._ended.get(timeout=_LOOK_SECONDS)
+                    yield self._outcome(future)
+
+    def _submit(self, task: Task) -> None:
+        key = f"{task.config.name} {uuid.uuid4().hex}"
+        future = self._client.submit(_work, task, self._job, pure=False, key=key)
+        self.futures[future] = task
+        future.add_done_callback(self._ended.put)
+
+    def _outcome(self, future: "Future[Outcome]") -> Outcome:
+        if future.cancelled() or self._client.status != "running":
+            raise self._lost()
+        return _outcome(future, self.futures.pop(future))
+
+    def _capacity(self) -> int:
+        """How many tasks the workers can be at; new workers are checked first.
+
+        Raises:
+            PipelineError: if a worker cannot train these networks, no worker comes in time, or the scheduler is lost.
+        """
+        try:
+            threads = self._client.nthreads()
+        except (OSError, TimeoutError):
+            raise self._lost() from None
+        if self._client.status != "running":
+            raise self._lost()
+        if self._scheduler:
+            self._check(threads.keys() - self._checked)
+            self._say_whether_waiting(bool(threads))
+        return sum(threads.values())
+
+    def _lost(self) -> PipelineError:
+        return PipelineError(
+            f"The Dask scheduler at {self._scheduler or 'this machine'} is lost. What the networks reached is kept: "
+            "start it again, then run the same command again."
+        )
+
+    def _check(self, new: Iterable[str]) -> None:
+        """Refuse a worker that has not this project in this version, before it gets a task.
+
+        Raises:
+            PipelineError: naming the worker and what it lacks.
+        """
+        addresses = list(new)
+        if not addresses:
+            return
+        for address, found in self._client.run(_versions, workers=addresses, on_error="return").items():
+            if lacks := _what_lacks(found):
+                raise PipelineError(
+                    f"The Dask worker at {address} cannot train these networks: {lacks}. Install the same version "
+                    "there, in the environment that the worker runs in, and start the worker again."
+                )
+            self._checked.add(address)
+
+    def _say_whether_waiting(self, has_workers: bool) -> None:
+        if has_workers:
+            self._alone_since, self._next_line = time.monotonic(), _FIRST_LINE_SECONDS
+            return
+        waited = time.monotonic() - self._alone_since
+        if waited >= self._timeout:
+            raise PipelineError(
+                f"No worker came to the Dask scheduler at {self._scheduler} within {self._timeout:g} s. Start some: "
+                f"dask worker {self._scheduler} --nthreads 1. Then run the same command again."
+            )
+        if waited >= self._next_line:
+            text = f"waits for workers at {self._scheduler}"
+            self._report(Event(EventKind.NOTICE, "Dask", 1, text=text))
+            self._next_line += _LINE_SECONDS
+
+
+def _versions() -> dict[str, str]:
+    """What a worker has to have the same of, for a task to be understood there and to end in the same weights."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("mlp-experiments", "distributed")}
+
+
+def _what_lacks(found: Any) -> str:
+    """What a worker lacks by its answer to `_versions`; empty if it is fit."""
+    if isinstance(found, BaseException):
+        return f"it cannot load this project ({first_line(found)})"
+    return ", ".join(
+        f"it has {name} {found.get(name)}, not {version}"
+        for name, version in _versions().items()
+        if found.get(name) != version
+    )
 
 
 def cost(task: Task) -> int:
@@ -136,21 +256,14 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator
     from distributed import Client, LocalCluster
 
     if scheduler:
-        try:
-            client = Client(scheduler, timeout="10s", set_as_default=False)
-        except (OSError, ValueError, TimeoutError) as error:
-            raise PipelineError(
-                f"No Dask scheduler answers at {scheduler!r}; start one with 'dask scheduler', or leave --scheduler "
-                "out to use this machine."
-            ) from error
-        with client:
+        with _connected(scheduler) as client:
             yield client
         return
     settings = {"distributed.scheduler.allowed-failures": _LOST_WORKERS, "distributed.worker.daemon": True}
     with (
         dask.config.set(settings),
         LocalCluster(
-            n_workers=min(workers or CPU_COUNT, tasks),
+            n_workers=max(1, min(workers or CPU_COUNT, tasks)),
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
@@ -166,6 +279,34 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator
         except BaseException:
             _kill(cluster.workers.values())
             raise
+
+
+def _connected(scheduler: str) -> "Client":
+    """A client of the scheduler at an address.
+
+    Raises:
+        UsageError: if it is no address of a scheduler.
+        PipelineError: if nothing answers there, or TLS is not set up.
+    """
+    from distributed import Client, Security
+
+    if "://" in scheduler and urlsplit(scheduler).scheme not in _SCHEMES:
+        raise UsageError(
+            f"scheduler is {scheduler!r}; it has to be tcp://HOST:PORT, or tls://HOST:PORT with the certificates that "
+            "Dask's configuration names. (The http:// address is that of the scheduler's dashboard.)"
+        )
+    if scheduler.startswith("tls://") and Security().get_connection_args("client")["ssl_context"] is None:
+        raise PipelineError(
+            f"scheduler is {scheduler!r}, and Dask's configuration names no certificates: set "
+            "distributed.comm.tls.ca-file, distributed.comm.tls.client.cert and distributed.comm.tls.client.key."
+        )
+    try:
+        return Client(scheduler, timeout="10s", set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise PipelineError(
+            f"No Dask scheduler answers at {scheduler!r}; start one with 'dask scheduler', or leave --scheduler "
+            "out to use this machine."
+        ) from error
 
 
 def _kill(nannies: Iterable["Nanny"]) -> None:

@@ -27,6 +27,7 @@ class Settings:
     checkpoint_dir: Path = Path("checkpoints")
     workers: int | None = None
     scheduler: str | None = None
+    worker_timeout: float | None = None
     force: bool = False
     quiet: bool = False
     register: str | None = None
@@ -82,7 +83,13 @@ def run_networks(
             trained = (
                 _alone(tasks, report)
                 if alone
-                else run_tasks(tasks, workers=settings.workers, scheduler=settings.scheduler, report=report)
+                else run_tasks(
+                    tasks,
+                    workers=settings.workers,
+                    scheduler=settings.scheduler,
+                    worker_timeout=settings.worker_timeout,
+                    report=report,
+                )
             )
             with closing(trained):  # so that no worker is left when an interruption comes between two outcomes
                 for outcome in trained:

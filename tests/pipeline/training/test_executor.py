@@ -1,5 +1,6 @@
 """What running tasks on Dask leaves to a user's eyes; what it does is tested with the commands, and in tests/crash."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -32,3 +33,62 @@ def test_dask_s_log_is_shown_only_if_asked_for_also_after_the_cluster_is_closed(
     )
     assert command.stderr.count("a connection closed") == said
     assert bool(command.stderr) == bool(said)
+
+
+GRID = ("grid", "--dataset", "digits", "--max-epoch", "2", "--test-epoch", "1", "--init-std", "he", "--losses", "hinge")
+
+
+@pytest.fixture
+def cluster():
+    """A Dask cluster of another party, without workers at first."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=False, host="127.0.0.1", protocol="tcp", dashboard_address=None
+    ) as cluster:
+        yield cluster
+
+
+def test_a_cluster_without_workers_is_waited_for_only_so_long(cluster, pipeline):
+    ended = pipeline(*GRID, "--scheduler", cluster.scheduler_address, "--worker-timeout", "0.1")
+    assert ended.returncode == 1
+    assert ended.stderr.strip().splitlines()[-1] == (
+        f"Error: No worker came to the Dask scheduler at {cluster.scheduler_address} within 0.1 s. Start some: "
+        f"dask worker {cluster.scheduler_address} --nthreads 1. Then run the same command again."
+    )
+
+
+def test_a_worker_with_another_version_is_refused_by_name(cluster, pipeline, monkeypatch):
+    cluster.scale(1)
+    cluster.wait_for_workers(1)
+    [address] = cluster.scheduler_info["workers"]
+    monkeypatch.setattr(importlib.metadata, "version", lambda _name: "9.9.9")
+    ended = pipeline(*GRID, "--scheduler", cluster.scheduler_address)
+    assert ended.returncode == 1
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        f"Error: The Dask worker at {address} cannot train these networks: it has mlp-experiments 9.9"
+    )
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_worker_without_this_project_is_refused_by_name(cluster, pipeline, monkeypatch):
+    cluster.scale(1)
+    cluster.wait_for_workers(1)
+    monkeypatch.setitem(sys.modules, "pipeline.training.executor", None)
+    ended = pipeline(*GRID, "--scheduler", cluster.scheduler_address)
+    assert ended.returncode == 1
+    assert "it cannot load this project" in ended.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "named"),
+    [("http://127.0.0.1:8787", 2, "tcp://HOST:PORT"), ("tls://127.0.0.1:8786", 1, "distributed.comm.tls.ca-file")],
+)
+def test_an_address_that_is_no_scheduler_s_is_refused(pipeline, address, status, named):
+    ended = pipeline(*GRID, "--scheduler", address)
+    assert ended.returncode == status
+    [line] = ended.stderr.strip().splitlines()
+    assert address in line
+    assert named in line
