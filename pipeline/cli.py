@@ -16,6 +16,7 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import STUDIES
 from pipeline.log import VERBOSE, show_log
 from pipeline.output import notice
+from pipeline.search.space import DEFAULT_SPACE
 
 if TYPE_CHECKING:
     from pipeline.training.networks import Settings
@@ -176,16 +177,6 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
     return add
 
 
-class _Range(_List[_T]):
-    """The two ends of a range, separated by a comma."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        ends = tuple(super().convert(value, param, ctx))
-        if len(ends) != 2:  # noqa: PLR2004 - a range has two ends
-            self.fail(f"{value!r} is no range; give its two ends, as in 1,9", param, ctx)
-        return ends
-
-
 _TRIALS = click.option(
     "--trials",
     type=click.IntRange(min=1),
@@ -325,40 +316,57 @@ def predict(model_uri: str, images: Path, verbose: bool) -> None:
     commands.predict(model_uri, images, _told({"model": model_uri, "images": images}))
 
 
-@main.command()
+class _Search(click.Command):
+    """The search, whose options of one hyperparameter each became `--space`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name.strip("-").replace("_", "-") in {"learning-rates", "max-epochs", "epoch-step"}:
+                raise click.UsageError(
+                    f"No such option {error.option_name!r}; what is searched is --space, as in "
+                    f"--space {DEFAULT_SPACE!r}.",
+                    ctx,
+                ) from error
+            raise
+
+
+@main.command(cls=_Search)
 @_TRIALS
 @click.option("--study", type=_Optional(click.STRING), help="Name of the study; default: that of the network.")
+@click.option(
+    "--space",
+    default=DEFAULT_SPACE,
+    show_default=True,
+    help="What is searched: name=low..high, with log or step WIDTH after it, or name=a|b|c; separated by commas.",
+)
+@click.option("--lag", type=int, default=4, show_default=True, help="Trial n learns from trials 0 to n - lag.")
 @click.option("--sampler-seed", type=int, default=0, show_default=True, help="Seed of the configurations drawn.")
-@click.option("--learning-rates", type=_Range(click.FLOAT), default="0.003,0.3", show_default=True, help="Range, log.")
-@click.option("--max-epochs", type=_Range(click.INT), default="50,400", show_default=True, help="Range of max_epoch.")
-@click.option("--epoch-step", type=int, default=10, show_default=True, help="Step of max_epoch in its range.")
+@click.option(
+    "--confirm",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Best configurations that are trained with further seeds.",
+)
+@click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Seeds of the final test.")
 @click.option("--storage", type=_Optional(click.STRING), help="Optuna storage URL; default: OPTUNA_STORAGE or a file.")
 @_hyperparameters(activation="sigmoid")
 @_REGISTER
 @_CHECKPOINTS
 @_settings(many=True)
-def search(
-    trials: int,
-    study: str | None,
-    sampler_seed: int,
-    learning_rates: tuple[float, float],
-    max_epochs: tuple[int, int],
-    epoch_step: int,
-    storage: str | None,
-    settings: "Settings",
-    **values: Any,
-) -> None:
-    """Search learning rate and epochs with Optuna; the same command goes on until the study has its trials."""
+def search(space: str, settings: "Settings", **values: Any) -> None:
+    """Search hyperparameters with Optuna; the same command goes on until the study has its trials."""
+    from pipeline.search.search import Plan
     from pipeline.search.search import search as run
     from pipeline.search.space import Space
 
-    space = Space(learning_rates, max_epochs, epoch_step)
-    told = {"trials": trials, "study": study, "sampler_seed": sampler_seed, "learning_rates": list(learning_rates),
-            "max_epochs": list(max_epochs), "epoch_step": epoch_step, **values}  # fmt: skip
-    run(
-        TrainingConfig(**values), space, settings, _told(told),
-        trials=trials, name=study, storage=storage, sampler_seed=sampler_seed,
-    )  # fmt: skip
+    searched = Space.parse(space)
+    of_plan = {item.name: values[item.name] for item in fields(Plan)}
+    of_network = {name: value for name, value in values.items() if name not in of_plan}
+    parameters = {"space": str(searched), **{name: value for name, value in values.items() if name != "storage"}}
+    run(TrainingConfig(**of_network), searched, Plan(**of_plan), settings, _told(parameters))
 
 
 @main.command()

@@ -18,8 +18,8 @@ from pipeline.output import decoration, say
 from pipeline.report import longform
 from pipeline.report.document import FIGURES, write
 from pipeline.report.measured import Runs, require
-from pipeline.search.search import search
-from pipeline.search.space import Space
+from pipeline.search.search import Plan, search
+from pipeline.search.space import DEFAULT_SPACE, Space
 from pipeline.tracking.models import check_name, load_served, register_best
 from pipeline.tracking.parents import command_run
 from pipeline.tracking.runs import OwnedRun
@@ -225,7 +225,8 @@ def reproduce(
         named = ("hidden_sizes", "activation", "loss")
         weak = replace(base, **{name: getattr(WEAK_NETWORK, name) for name in named})
         searched = {**told, "trials": str(trials)}
-        search(weak, Space(), settings, searched, trials=trials, parent_id=parent_id)
+        plan = Plan(trials, seeds=seeds)
+        search(weak, Space.parse(DEFAULT_SPACE), plan, settings, searched, parent_id=parent_id)
         report(base, output, {"dataset": base.dataset}, parent_id, data_dir=settings.data_dir)
         with decoration("The description"):
             run.describe("Every step of the reproduction is folded under this run; the last, the report, has it all.")

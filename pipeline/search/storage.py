@@ -1,57 +1,205 @@
-"""Optuna's storage: its address without a password, one connection for each process."""
+"""Optuna's storage: its address without a password, and calls that wait while it is locked or lost."""
 
 import os
-import warnings
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pipeline.errors import UsageError
-from pipeline.log import is_verbose
-from pipeline.tracking.connection import without_password
+from pipeline.errors import PipelineError, UsageError
+from pipeline.output import notice
+from pipeline.search.sampling import quiet_optuna
+from pipeline.tracking.connection import OUTAGE_SECONDS, without_password
 
 if TYPE_CHECKING:
     import optuna
+    from tenacity import RetryCallState
+
+_T = TypeVar("_T")
 
 DEFAULT_STORAGE: Final = "sqlite:///optuna.db"
+_SILENT_SECONDS: Final = 5.0
+_SQLITE_SECONDS: Final = (
+    2  # SQLite's own wait for a lock; a longer one would delay the line that says what is waited for
+)
+_CREATION_ATTEMPTS: Final = 20
+_PASSING: Final = ("OperationalError", "InterfaceError", "TimeoutError")
 
 
 def storage_url(given: str | None) -> str:
     """The URL of the storage; a file's path in it made absolute, for processes with other working folders.
 
     Raises:
-        UsageError: for a password in a parameter.
+        UsageError: for a password in a parameter, or for what is no URL of a database.
     """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     if given and urlsplit(given).password:
         raise UsageError(
             f"storage is {without_password(given)!r}, with a password, which MLflow would record; "
             "set it as OPTUNA_STORAGE instead."
         )
     url = given or os.environ.get("OPTUNA_STORAGE") or DEFAULT_STORAGE
-    prefix = "sqlite:///"
-    return f"{prefix}{Path(url.removeprefix(prefix)).resolve()}" if url.startswith(prefix) else url
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise UsageError(
+            f"The Optuna storage is {without_password(url)!r}, which is no URL of a database. Set OPTUNA_STORAGE to "
+            f"one, such as {DEFAULT_STORAGE}."
+        ) from error
+    if parsed.drivername.startswith("sqlite") and parsed.database:
+        parsed = parsed.set(database=str(Path(parsed.database).resolve()))
+    return parsed.render_as_string(hide_password=False)
+
+
+class Storage:
+    """An Optuna storage, waited for like the tracking store while it is locked or lost.
+
+    Example:
+        >>> storage = Storage.open("sqlite:///optuna.db")
+        >>> storage.call(lambda: storage.backend.get_all_studies())
+        []
+    """
+
+    def __init__(self, url: str, backend: "optuna.storages.RDBStorage") -> None:
+        """Wrap a connection; `open` makes one."""
+        self.url = url
+        self.backend = backend
+
+    @classmethod
+    def open(cls, url: str) -> "Storage":
+        """This process's connection to a storage, its tables created where they lack.
+
+        Raises:
+            PipelineError: if the storage cannot be used, or has the tables of another version of Optuna.
+        """
+        from optuna.exceptions import OptunaError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            return cls(url, _connected(url))
+        except RuntimeError as error:  # what Optuna says of tables that it does not know
+            raise PipelineError(_of_other_version(url, error)) from error
+        except (SQLAlchemyError, OptunaError, ImportError, ValueError, AssertionError) as error:
+            raise PipelineError(
+                f"The Optuna storage {without_password(url)} cannot be used ({_reason(error)}). Set OPTUNA_STORAGE to "
+                f"one that can, such as {DEFAULT_STORAGE}."
+            ) from error
+
+    def call(self, operation: Callable[[], _T]) -> _T:
+        """Do something with the storage, again and again while it is out; it has to bear being done twice.
+
+        Raises:
+            PipelineError: if the storage stays out for OUTAGE_SECONDS.
+        """
+        from optuna.exceptions import OptunaError
+        from sqlalchemy.exc import SQLAlchemyError
+        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+        attempts = Retrying(
+            retry=retry_if_exception(_is_passing),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            stop=stop_after_delay(OUTAGE_SECONDS),
+            before_sleep=_Notice(self.url),
+            reraise=True,
+        )
+        try:
+            return attempts(operation)
+        except (SQLAlchemyError, OptunaError) as error:
+            raise PipelineError(
+                f"The Optuna storage {without_password(self.url)} does not answer ({_reason(error)}). Everything "
+                "reached is kept: run the same command again when it does."
+            ) from error
+
+
+class _Notice:
+    """Says once that a storage is waited for, when the wait is long enough to be noticed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._given = False
+
+    def __call__(self, state: "RetryCallState") -> None:
+        if self._given or (state.seconds_since_start or 0.0) < _SILENT_SECONDS or state.outcome is None:
+            return
+        self._given = True
+        reason = _reason(state.outcome.exception())
+        notice(
+            f"The Optuna storage {without_password(self._url)} does not answer ({reason}); waits for up to "
+            f"{OUTAGE_SECONDS:.0f} s."
+        )
 
 
 @cache
-def open_storage(url: str) -> "optuna.storages.BaseStorage":
-    """This process's connection to an Optuna storage."""
+def _connected(url: str) -> "optuna.storages.RDBStorage":
+    """Connect, and create the tables; a process that creates them at the same moment makes this one try again."""
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+    quiet_optuna()
     import optuna
 
-    if not is_verbose():
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        warnings.filterwarnings("ignore", module="optuna")
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None
-    return optuna.storages.RDBStorage(url, engine_kwargs=wait)
+    def connect() -> optuna.storages.RDBStorage:
+        options = {"connect_args": {"timeout": _SQLITE_SECONDS}} if url.startswith("sqlite") else None
+        return optuna.storages.RDBStorage(url, engine_kwargs=options)
+
+    def again(error: BaseException) -> bool:
+        return _is_locked(error) or _is_of_creation(error)
+
+    def enough(state: "RetryCallState") -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        by_time, by_number = stop_after_delay(OUTAGE_SECONDS), stop_after_attempt(_CREATION_ATTEMPTS)
+        return by_time(state) if error is not None and _is_locked(error) else by_number(state)
+
+    attempts = Retrying(
+        retry=retry_if_exception(again),
+        wait=wait_random_exponential(multiplier=0.05, max=1),
+        stop=enough,
+        before_sleep=_Notice(url),
+        reraise=True,
+    )
+    return attempts(connect)
 
 
-@cache
-def load_study(url: str, name: str) -> "optuna.Study":
-    """This process's view of a study; its pruner watches the validation accuracy at equal epochs."""
-    import optuna
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
-    storage = open_storage(url)
-    low = storage.get_study_user_attrs(storage.get_study_id_from_name(name))["definition"]["max_epoch"][0]
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=low // 2)
-    return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether an error is an outage: the database is locked, or cannot be reached."""
+    chain = list(_chain(error))
+    known = any(type(each).__name__ in _PASSING and type(each).__module__.startswith("sqlalchemy") for each in chain)
+    return known and not any("no such" in str(each) or "disk is full" in str(each) for each in chain)
+
+
+def _is_locked(error: BaseException) -> bool:
+    return any("locked" in str(each) for each in _chain(error))
+
+
+def _is_of_creation(error: BaseException) -> bool:
+    """Whether an error can come from another process that creates the same tables at this moment."""
+    texts = " ".join(str(each) for each in _chain(error)).lower()
+    return isinstance(error, AssertionError) or any(text in texts for text in ("already exists", "unique", "duplicate"))
+
+
+def _of_other_version(url: str, error: BaseException) -> str:
+    hidden = without_password(url)
+    if "storage upgrade" in str(error):
+        return (
+            f"The Optuna storage {hidden} has the tables of an older Optuna. Run 'optuna storage upgrade --storage "
+            f'"{hidden}"\', then the same command again.'
+        )
+    return (
+        f"The Optuna storage {hidden} has the tables of a newer Optuna. Install that one, or set OPTUNA_STORAGE to "
+        f"another storage, such as {DEFAULT_STORAGE}."
+    )
+
+
+def _reason(error: BaseException | None) -> str:
+    """What the database says, without the statement that it refused."""
+    *_, first = _chain(error)
+    lines = str(getattr(first, "orig", None) or first).strip().splitlines()
+    return lines[0] if lines else type(first).__name__

@@ -1,302 +1,345 @@
-"""The study: its trials handed out to processes, ended, and resumed.
+"""The study: its trials handed out to processes, drawn, ended and resumed, through Optuna's public interface alone.
 
-A study of N trials has N queued trials from the start. A process that takes one, on whatever machine, leaves a lease on
-it; the trial of a dead process is taken up as it was, with its number, its parameters and its checkpoint.
+A trial is created when its turn comes, because the user may enqueue trials of their own, which come first. Whoever
+works on a trial writes the id of its command's run on it; the trial of a dead command is taken up as it was. Since a
+trial's parameters and its end follow from the earlier trials, two commands that work on one trial write the same.
 """
 
-import json
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from model.randomness import rng
 from pipeline.config import TrainingConfig
-from pipeline.data.datasets import Dataset
-from pipeline.display.progress import progress
-from pipeline.errors import Interrupted, PipelineError, UsageError
+from pipeline.errors import UsageError
+from pipeline.search.pruning import Pruning
+from pipeline.search.sampling import OUTSIDE, draw, is_ready, visible
 from pipeline.search.space import Space
-from pipeline.search.storage import load_study, open_storage
-from pipeline.tracking.connection import without_password
-from pipeline.tracking.lease import RENEWAL_SECONDS, lease_is_alive, new_lease
-from pipeline.tracking.runs import OwnedRun
-from pipeline.tracking.store import Store
-from pipeline.training.executor import run_tasks
-from pipeline.training.networks import Settings
-from pipeline.training.task import Event, EventKind, Outcome, Stop, Task
-from pipeline.training.trainer import reuse
+from pipeline.search.storage import Storage
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
-_UNCLAIMED_SECONDS: Final = 10.0
-_POLL_SECONDS: Final = 2.0
+DRAWN: Final = "drawn"
+"""The attribute of a trial that the search made; one without it was enqueued by the user."""
+_OWNER: Final = "search_run"
+_DEFINITION: Final = "definition"
+_FIXED: Final = "fixed_params"  # under which Optuna keeps what the user enqueued
 
 
 @dataclass(frozen=True)
-class TrialWatch:
-    """Tells Optuna of a trial's evaluations, from the process that trains it, and stops it where it is no good."""
+class Definition:
+    """All that decides a study's trials, whoever runs them.
 
-    storage: str
-    study: str
-    trial_id: int
-    last_epoch: int
-    may_prune: bool
+    Attributes:
+        base: the network; its searched hyperparameters are the baseline, the first trial if the space has them.
+        space: what is searched.
+        data: the digest of the data set.
+        lag: trial n is drawn from, and pruned by, trials 0 to n - lag.
+        seed: of the draws.
+    """
 
-    def __call__(self, epoch: int, accuracy: float) -> None:
-        """Report an evaluation.
+    base: TrainingConfig
+    space: Space
+    data: str
+    lag: int = 4
+    seed: int = 0
 
-        Raises:
-            Stop: if the trial is to be pruned.
-        """
-        import optuna
+    def __post_init__(self) -> None:
+        """Refuse a lag that no trial can have."""
+        if self.lag < 1:
+            raise UsageError(f"lag is {self.lag}; it has to be a whole number from 1 up.")
 
-        trial = optuna.trial.Trial(load_study(self.storage, self.study), self.trial_id)
-        if epoch not in trial.storage.get_trial(self.trial_id).intermediate_values:
-            trial.report(accuracy, epoch)
-        if self.may_prune and epoch < self.last_epoch and trial.should_prune():
-            raise Stop(
-                f"pruned after epoch {epoch}: validation accuracy {accuracy:.2%} is below the median of the others"
-            )
+    def as_attribute(self) -> dict[str, str]:
+        """The definition as a study keeps it."""
+        own = {"space": self.space, "lag": self.lag, "sampler_seed": self.seed, "data": self.data}
+        return {**self.base.parameters(), **{name: str(value) for name, value in own.items()}}
+
+    @property
+    def warmup(self) -> int:
+        """Epochs before the first pruning: half of the fewest that a trial can have."""
+        return min(config.max_epoch for config in self.space.extremes(self.base, "max_epoch")) // 2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial that this process is to train.
+
+    Attributes:
+        number: in the study.
+        config: the network.
+        pruning: its pruner.
+    """
+
+    number: int
+    config: TrainingConfig
+    pruning: Pruning
+
+
+@dataclass(frozen=True)
+class End:
+    """How a trial ended.
+
+    Attributes:
+        state: COMPLETE, PRUNED or FAIL, as Optuna names them.
+        value: of a complete trial.
+        values: its accuracies by epoch.
+        attributes: what the study keeps of it besides.
+    """
+
+    state: str
+    value: float | None = None
+    values: Mapping[int, float] | None = None
+    attributes: Mapping[str, Any] | None = None
 
 
 class Study:
-    """The places of a study, and who is in them."""
+    """An Optuna study whose trials this pipeline trains."""
 
-    def __init__(
-        self,
-        url: str,
-        name: str,
-        base: TrainingConfig,
-        space: Space,
-        trials: int,
-        seed: int,
-        dataset: Dataset,
-        lock_dir: Path,
-    ) -> None:
-        """Create the study, or load it.
+    def __init__(self, storage: Storage, name: str, definition: Definition, *, trials: int, lock_dir: Path) -> None:
+        """Create the study, or open it.
+
+        Args:
+            storage: that holds it.
+            name: of the study.
+            definition: what its trials are.
+            trials: how many it shall have in the end; a study that has more keeps them.
+            lock_dir: a folder that the processes of this machine share.
 
         Raises:
-            UsageError: if the study of that name has another definition, or more trials.
+            UsageError: if the study of that name is not one of this definition; nothing is changed then.
             PipelineError: if the storage cannot be used.
         """
-        self.url, self.name, self.base, self.space, self.trials, self.seed = url, name, base, space, trials, seed
-        self.dataset = dataset
-        self.lock = lock_dir / "study.lock"
-        self.mine: dict[TrainingConfig, int] = {}
-        self.lock.parent.mkdir(parents=True, exist_ok=True)
-        self.optuna = self._opened()
-
-    def _opened(self) -> "optuna.Study":
-        import optuna
         from filelock import FileLock
-        from sqlalchemy.exc import SQLAlchemyError
 
-        definition = self._definition()
+        self.storage, self.name, self.definition, self.wanted = storage, name, definition, trials
+        lock_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(lock_dir / "study.lock")
+        with self._lock:
+            self.optuna = storage.call(self._open)
+        self._id = storage.call(lambda: storage.backend.get_study_id_from_name(name))
+
+    def _open(self) -> "optuna.Study":
+        import optuna
+
+        backend = self.storage.backend
+        if self.name not in optuna.get_all_study_names(backend):
+            study = optuna.create_study(
+                study_name=self.name, storage=backend, direction="maximize", load_if_exists=True
+            )
+        else:
+            study = optuna.load_study(study_name=self.name, storage=backend)
+        check_study(study, self.definition)
+        if _DEFINITION not in study.user_attrs:
+            study.set_user_attr(_DEFINITION, self.definition.as_attribute())
+        return study
+
+    def trials(self) -> list["FrozenTrial"]:
+        """Every trial that counts, by number; not one that waits beyond those wanted, left by two creations at once."""
+        trials = self.storage.call(lambda: self.optuna.get_trials(deepcopy=False))
+        return trials[: self._goal(trials)]
+
+    def config(self, trial: "FrozenTrial") -> TrainingConfig | None:
+        """The network of a trial that was drawn; None where the user enqueued what cannot be trained."""
         try:
-            with FileLock(self.lock):
-                storage = open_storage(self.url)
-                study = optuna.create_study(
-                    study_name=self.name, storage=storage, direction="maximize", load_if_exists=True
-                )
-                known = study.user_attrs.get("definition")
-                places = len(study.get_trials(deepcopy=False))
-                self._check(known, definition, places)
-                if known is None:
-                    study.set_user_attr("definition", definition)
-                for number in range(places, self.trials):
-                    first = self.base.learning_rate, self.base.max_epoch
-                    baseline = number == 0 and self.space.holds(self.base)
-                    study.enqueue_trial(
-                        dict(zip(("learning_rate", "max_epoch"), first, strict=True)) if baseline else {}
-                    )
-        except (SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError) as error:
-            raise PipelineError(
-                f"The Optuna storage {without_password(self.url)} cannot be used ({type(error).__name__}). Set "
-                "OPTUNA_STORAGE to one that can, such as sqlite:///optuna.db."
-            ) from error
-        return load_study(self.url, self.name)
+            parameters = {**trial.params, **trial.user_attrs.get(OUTSIDE, {})}
+            return self.definition.space.configure(self.definition.base, parameters)
+        except UsageError:
+            return None
 
-    def _definition(self) -> dict[str, Any]:
-        """All that decides what a trial is, as JSON gives it back."""
-        network = {key: value for key, value in asdict(self.base).items() if key not in {"learning_rate", "max_epoch"}}
-        text = json.dumps({**network, "data": self.dataset.digest, **asdict(self.space), "sampler_seed": self.seed})
-        definition: dict[str, Any] = json.loads(text)
-        return definition
+    def _goal(self, trials: "list[FrozenTrial]") -> int:
+        from optuna.trial import TrialState
 
-    def _check(self, known: dict[str, Any] | None, definition: dict[str, Any], places: int) -> None:
-        if known is not None and known != definition:
-            differs = "; ".join(
-                f"{key} is {known.get(key)!r} there and {value!r} here"
-                for key, value in definition.items()
-                if known.get(key) != value
-            )
-            raise UsageError(f"The study {self.name!r} searches something else: {differs}. Choose another study name.")
-        if places > self.trials:
-            raise UsageError(
-                f"trials is {self.trials}; the study {self.name!r} has {places} already, so it has to be at least "
-                "that, or the study another name."
-            )
+        kept = [trial.number for trial in trials if trial.state != TrialState.WAITING or DRAWN not in trial.user_attrs]
+        return max(self.wanted, max(kept, default=-1) + 1)
 
-    def complete(self, store: Store, parent: OwnedRun, settings: Settings) -> None:
-        """Run trials, here and beside other processes, until every place is finished."""
-        while self._unfinished():
-            costs = {f"trial {trial.number}": 1 for trial in self._unfinished()}
-            with progress(f"search {self.name}", costs, quiet=settings.quiet) as report, self._renewed():
-                tasks = self._tasks(store, parent, settings)
-                trained = run_tasks(
-                    tasks,
-                    workers=settings.workers,
-                    scheduler=settings.scheduler,
-                    worker_timeout=settings.worker_timeout,
-                    report=report,
-                )
-                try:
-                    for outcome in trained:
-                        report(_ended(outcome))
-                        self._tell(outcome, store)
-                except Interrupted as error:
-                    raise Interrupted(f"{error}: {self.summary()} Run the same command again to go on.") from error
-                finally:
-                    self._release()
-            if self._unfinished():
-                time.sleep(_POLL_SECONDS)  # other processes are at work on what is left
-
-    def _unfinished(self) -> list["optuna.trial.FrozenTrial"]:
-        trials = self.optuna.get_trials(deepcopy=False)
-        return [trial for trial in trials if not trial.state.is_finished()]
+    def unfinished(self) -> int:
+        """How many trials are still to finish."""
+        trials = self.trials()
+        return self._goal(trials) - sum(trial.state.is_finished() for trial in trials)
 
     def summary(self) -> str:
         """How far the study is, in a sentence."""
-        states = [trial.state.name.lower() for trial in self.optuna.get_trials(deepcopy=False)]
-        finished = {state: states.count(state) for state in ("complete", "pruned", "fail")}
-        told = ", ".join(f"{count} {state}" for state, count in finished.items() if count)
-        return (
-            f"the study {self.name!r} has {sum(finished.values())} of {len(states)} trials finished ({told or 'none'})."
-        )
+        trials = self.trials()
+        states = [trial.state.name.lower() for trial in trials]
+        counts = {state: states.count(state) for state in ("complete", "pruned", "fail")}
+        by_state = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        finished = sum(counts.values())
+        return f"The study {self.name!r} has {finished} of {self._goal(trials)} trials finished ({by_state or 'none'})."
 
-    def _tasks(self, store: Store, parent: OwnedRun, settings: Settings) -> Iterator[Task]:
-        """A task for each place that can be taken, when there is a worker for it."""
-        while (trial := self._take()) is not None:
-            config = self._configuration(trial)
-            self.mine[config] = trial._trial_id  # noqa: SLF001 - Optuna has no public name for it
-            fingerprint = config.fingerprint(self.dataset.digest)
-            task = Task(
-                config,
-                fingerprint,
-                store,
-                parent.run_id,
-                settings.data_dir,
-                settings.checkpoint_dir,
-                tags={"study": self.name, "trial": str(trial.number), "trial_state": "RUNNING"},
-                on_evaluation=TrialWatch(self.url, self.name, trial._trial_id, config.max_epoch, trial.number > 0),  # noqa: SLF001
-            )
-            if found := reuse(task):
-                self._tell(found, store)
-                continue
-            yield task
+    def take(self, owner: str, *, mine: "set[int]", is_alive: Callable[[str], bool]) -> Trial | None:
+        """Become the one who trains the next trial that may start.
 
-    def _take(self) -> "optuna.trial.Trial | None":
-        """The trial of a dead process, or one that waits; with this process's lease on it."""
-        import optuna
-        from filelock import FileLock
+        Args:
+            owner: the run of this command.
+            mine: the numbers of the trials that this process has.
+            is_alive: whether the command with this run lives.
 
-        with FileLock(self.lock):
-            states = (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING)
-            open_trials = self.optuna.get_trials(deepcopy=False, states=states)
-            for frozen in open_trials:
-                if frozen._trial_id not in self.mine.values() and _left_behind(frozen):  # noqa: SLF001
-                    trial = optuna.trial.Trial(self.optuna, frozen._trial_id)  # noqa: SLF001
-                    break
-            else:
-                if not any(trial.state == optuna.trial.TrialState.WAITING for trial in open_trials):
-                    return None
-                trial = self.optuna.ask()
-            trial.set_user_attr("lease", new_lease())
-            return trial
-
-    def _configuration(self, trial: "optuna.trial.Trial") -> TrainingConfig:
-        """Draw the trial's parameters, or read those it has: the draw depends on seed, number and the trials before."""
-        import optuna
-
-        seed = int(rng(self.seed, "sampler", trial.number).integers(2**31))
-        self.optuna.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-        learning_rate = trial.suggest_float("learning_rate", *self.space.learning_rate, log=True)
-        max_epoch = trial.suggest_int("max_epoch", *self.space.max_epoch, step=self.space.epoch_step)
-        return replace(self.base, learning_rate=learning_rate, max_epoch=max_epoch)
-
-    def _tell(self, outcome: Outcome, store: Store) -> None:
-        """Give the trial its end, if its training has come to one.
-
-        Raises:
-            PipelineError: if its training cannot go on, for a reason that the next one would have too.
+        Returns:
+            The trial of a dead command, else one that waits, else a new one; None where none may start now.
         """
-        import optuna
+        with self._lock:
+            while True:
+                trials = self.trials()
+                ready = [trial for trial in trials if is_ready(trials, trial.number, self.definition.lag)]
+                found = next(
+                    (each for each in ready if each.number not in mine and self._acquire(each, owner, is_alive)), None
+                )
+                if found is not None:
+                    parameters = self._draw(trials, found)
+                    if (trial := self._assigned(trials, found, parameters)) is not None:
+                        return trial
+                elif self._may_create(trials):
+                    self.storage.call(self._create)
+                else:
+                    return None
 
-        if not outcome.conclusive:
-            if outcome.status == "FAILED":
-                raise PipelineError(f"{self.summary().capitalize()} It cannot go on: {outcome.reason}")
-            return
-        trial = optuna.trial.Trial(self.optuna, self.mine.pop(outcome.config))
-        trial.set_user_attr("run_id", outcome.run_id)
-        if outcome.status == "FINISHED":
-            told = self.optuna.tell(trial, outcome.metrics["validation_accuracy"])
-        elif outcome.status == "KILLED":
-            told = self.optuna.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        else:
-            trial.set_user_attr("reason", outcome.reason)
-            told = self.optuna.tell(trial, state=optuna.trial.TrialState.FAIL)
-        if outcome.run_id:
-            store.call("set_tag", outcome.run_id, "trial_state", told.state.name)
+    def _may_create(self, trials: "list[FrozenTrial]") -> bool:
+        number = len(trials)
+        return number < self._goal(trials) and is_ready(trials, number, self.definition.lag)
 
-    @contextmanager
-    def _renewed(self) -> Iterator[None]:
-        """Renew the leases on this process's trials, as other machines know nothing else of it."""
-        done = threading.Event()
+    def _create(self) -> None:
+        from optuna.trial import TrialState, create_trial
 
-        def renew() -> None:
-            while not done.wait(RENEWAL_SECONDS):
-                with suppress(Exception):  # an outage: the next renewal may get through
-                    for trial_id in list(self.mine.values()):
-                        self._lease(trial_id, new_lease())
+        self.optuna.add_trial(create_trial(state=TrialState.WAITING, user_attrs={DRAWN: True}))
 
-        threading.Thread(target=renew, daemon=True, name="trial leases").start()
+    def _acquire(self, trial: "FrozenTrial", owner: str, is_alive: Callable[[str], bool]) -> bool:
+        """Write `owner` on a trial that nobody works on; whether it could be had."""
+        from optuna.trial import TrialState
+
+        before = trial.user_attrs.get(_OWNER)
+        if trial.state.is_finished():
+            return False
+        if trial.state == TrialState.RUNNING and before not in {None, owner} and is_alive(before):
+            return False
+        number = self._trial_id(trial.number)
+        backend = self.storage.backend
+        self.storage.call(lambda: backend.set_trial_user_attr(number, _OWNER, owner))  # first: none runs without it
+        if trial.state == TrialState.RUNNING:
+            return True
+        if not self.storage.call(lambda: backend.set_trial_state_values(number, TrialState.RUNNING)):
+            return False  # another machine was faster
+        self.storage.call(lambda: backend.set_trial_user_attr(number, _OWNER, owner))
+        return True
+
+    def _draw(self, trials: "list[FrozenTrial]", trial: "FrozenTrial") -> dict[str, Any]:
+        """Draw a trial's parameters, except those that the user enqueued, and write them on it."""
+        space, number = self.definition.space, trial.number
+        parameters = space.of(self.definition.base)
+        if number > 0 or not space.holds(parameters):
+            seen = visible(trials, number, self.definition.lag, space)
+            parameters = draw(space, seen, seed=self.definition.seed, number=number)
+        parameters |= trial.system_attrs.get(_FIXED, {})
+        self.storage.call(lambda: self._write(trial, parameters))
+        return parameters
+
+    def _assigned(
+        self, trials: "list[FrozenTrial]", trial: "FrozenTrial", parameters: Mapping[str, Any]
+    ) -> Trial | None:
+        """The trial with its network and its pruner; one that cannot be trained is failed, and None."""
+        definition, number = self.definition, trial.number
         try:
-            yield
-        finally:
-            done.set()
+            config = definition.space.configure(definition.base, parameters)
+        except UsageError as error:
+            self.finish(number, End("FAIL", attributes={"reason": str(error)}))
+            return None
+        seen = visible(trials, number, definition.lag, definition.space)
+        return Trial(number, config, Pruning(seen, definition.warmup, config.max_epoch))
 
-    def _lease(self, trial_id: int, lease: str) -> None:
-        self.optuna._storage.set_trial_user_attr(trial_id, "lease", lease)  # noqa: SLF001 - Optuna has no public way
+    def _write(self, trial: "FrozenTrial", parameters: Mapping[str, Any]) -> None:
+        backend, space = self.storage.backend, self.definition.space
+        trial_id = self._trial_id(trial.number)
+        for name, distribution in space.distributions.items():
+            if name not in trial.params and space.holds({name: parameters[name]}):
+                internal = distribution.to_internal_repr(parameters[name])
+                backend.set_trial_param(trial_id, name, internal, distribution)
+        outside = {name: value for name, value in parameters.items() if not space.holds({name: value})}
+        if outside and OUTSIDE not in trial.user_attrs:
+            backend.set_trial_user_attr(trial_id, OUTSIDE, outside)
 
-    def _release(self) -> None:
-        """Give up what this process did not bring to an end, so that any other may take it at once."""
-        for trial_id in self.mine.values():
-            self._lease(trial_id, "{}")
-        self.mine.clear()
+    def note(self, number: int, epoch: int, accuracy: float) -> None:
+        """Write an evaluation of a running trial, for those who watch; `finish` writes it again, so it may fail."""
+        with suppress(Exception):
+            self.storage.backend.set_trial_intermediate_value(self._trial_id(number), epoch, accuracy)
+
+    def finish(self, number: int, end: End) -> None:
+        """Give a trial its end, unless another command has."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        with suppress(UpdateFinishedTrialError):
+            self.storage.call(lambda: self._finish(number, end))
+
+    def _finish(self, number: int, end: End) -> None:
+        from optuna.trial import TrialState
+
+        backend, trial_id = self.storage.backend, self._trial_id(number)
+        known = backend.get_trial(trial_id)
+        if known.state.is_finished():
+            return
+        for epoch, accuracy in (end.values or {}).items():
+            if known.intermediate_values.get(epoch) != accuracy:
+                backend.set_trial_intermediate_value(trial_id, epoch, accuracy)
+        for name, value in (end.attributes or {}).items():
+            backend.set_trial_user_attr(trial_id, name, value)
+        state = None if end.value is not None else TrialState[end.state]
+        self.optuna.tell(number, end.value, state=state, skip_if_finished=True)
+
+    def _trial_id(self, number: int) -> int:
+        backend = self.storage.backend
+        return int(self.storage.call(lambda: backend.get_trial_id_from_study_id_trial_number(self._id, number)))
 
 
-def _left_behind(trial: "optuna.trial.FrozenTrial") -> bool:
-    """Whether a RUNNING trial is nobody's: its lease is dead, or it never got one."""
-    import optuna
+def check_study(study: "optuna.Study", definition: Definition) -> None:
+    """Refuse a study that is not one of this definition.
 
-    if trial.state != optuna.trial.TrialState.RUNNING:
-        return False
-    lease = trial.user_attrs.get("lease")
-    if lease is not None:
-        return not lease_is_alive(json.loads(lease))
-    age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0  # noqa: DTZ005 - as Optuna's
-    return age > _UNCLAIMED_SECONDS
+    Raises:
+        UsageError: saying what it is instead.
+    """
+    from optuna.study import StudyDirection
+    from optuna.trial import TrialState
+
+    name = f"The study {study.study_name!r}"
+    if len(study.directions) > 1:
+        raise UsageError(
+            f"{name} has {len(study.directions)} objectives; a search has one, the validation accuracy. {_ANOTHER}"
+        )
+    if study.direction != StudyDirection.MAXIMIZE:
+        raise UsageError(f"{name} minimises its objective; a search maximises the validation accuracy. {_ANOTHER}")
+    trials = study.get_trials(deepcopy=False)
+    known = study.user_attrs.get(_DEFINITION)
+    if known is None and any(trial.state != TrialState.WAITING for trial in trials):
+        raise UsageError(f"{name} has {len(trials)} trials that no search of this pipeline made. {_ANOTHER}")
+    here = definition.as_attribute()
+    if known is not None and known != here:
+        differs = "; ".join(
+            f"{key} is {_there(known, key)} there and {here.get(key)!r} here"
+            for key in dict.fromkeys([*here, *known])
+            if not isinstance(known, dict) or known.get(key) != here.get(key)
+        )
+        raise UsageError(f"{name} searches something else: {differs}. {_ANOTHER}")
+    _check_distributions(name, trials, definition.space)
 
 
-def _ended(outcome: Outcome) -> Event:
-    config = outcome.config
-    if outcome.status == "FINISHED":
-        text = f"validation accuracy {outcome.metrics['validation_accuracy']:.2%}"
-    else:
-        text = f"{outcome.status.lower()}: {outcome.reason}"
-    return Event(EventKind.ENDED, config.name, config.max_epoch, config.max_epoch, text=text)
+def _there(known: Any, key: str) -> str:
+    return repr(known[key]) if isinstance(known, dict) and key in known else "not given"
+
+
+def _check_distributions(name: str, trials: "list[FrozenTrial]", space: Space) -> None:
+    from optuna.distributions import check_distribution_compatibility
+
+    for trial in trials:
+        for parameter, distribution in trial.distributions.items():
+            if parameter not in space.distributions:
+                continue
+            try:
+                check_distribution_compatibility(space.distributions[parameter], distribution)
+            except ValueError:
+                raise UsageError(
+                    f"{name} has {parameter} as {distribution} in trial {trial.number}, which does not go with "
+                    f"{parameter}={space.values[parameter]}. {_ANOTHER}"
+                ) from None
+
+
+_ANOTHER: Final = "Choose another study name."

@@ -18,7 +18,7 @@ from pipeline.tracking.runs import (
     log_parameters,
     source_tags,
 )
-from pipeline.tracking.store import PARENT_TAG, Store, TrackedRun
+from pipeline.tracking.store import EARLY_STOP_TAG, PARENT_TAG, Store, TrackedRun
 
 _DYING_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.5
@@ -98,7 +98,7 @@ def acquire(
 
 def _unfinished(store: Store, fingerprint: str) -> TrackedRun | None:
     runs = store.search(f"tags.fingerprint = '{fingerprint}' and attributes.status != 'FINISHED'")
-    return next(iter(runs), None)
+    return next((run for run in runs if EARLY_STOP_TAG not in run.tags), None)
 
 
 def _create(

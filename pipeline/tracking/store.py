@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
-from pipeline.tracking.connection import Connection
+from pipeline.tracking.connection import Connection, without_password
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
 
 PARENT_TAG: Final = "mlflow.parentRunId"
+EARLY_STOP_TAG: Final = "early_stop"
+"""On a run that was ended for good before its last epoch: no process goes on with it."""
 NOTE_TAG: Final = "mlflow.note.content"
 _RANKING: Final = {
     "runsHiddenMode": "SHOWALL",
@@ -96,6 +98,11 @@ class Store(Connection):
         """The latest finished run of a network, or None."""
         condition = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
         return next(self.search(condition, ("attributes.end_time DESC",), page_size=1), None)
+
+    def link(self, run_id: str) -> str:
+        """Where MLflow's UI shows a run: an address on a server, or for the pages of a UI that is started later."""
+        server = f"{without_password(self.uri).rstrip('/')}/" if self.uri.startswith("http") else ""
+        return f"{server}#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def comparison(self, run_ids: Iterable[str]) -> str:
         """Where MLflow's UI compares runs: a link for its own pages."""

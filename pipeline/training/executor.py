@@ -49,8 +49,8 @@ def run_tasks(
     """Train every task's network; yields each outcome as it comes.
 
     Args:
-        tasks: independent of each other, begun in their order; the next one is asked for when there is a worker for it,
-            after the outcomes so far have been taken.
+        tasks: independent of each other, begun in their order; one is asked for while a worker is free, after the
+            outcomes so far have been taken. An iterator that has none may have one later, while others run.
         workers: processes on this machine; by default one for each core, and never more than there are tasks.
         scheduler: address of a Dask cluster to use instead; workers may join it at any time.
         report: called with the events of the trainings, from a thread of its own.
@@ -103,15 +103,17 @@ class _Crew:
         """Keep every worker busy, those that join later as well, until the tasks are done."""
         more = True
         while more or self.futures:
-            while more and len(self.futures) < self._capacity():
+            while len(self.futures) < self._capacity():
                 task = next(waiting, None)
                 more = task is not None
-                if task is not None:
-                    self._submit(task)
+                if task is None:
+                    break
+                self._submit(task)
             if self.futures or more:
                 with suppress(queue.Empty):
                     future = self._ended.get(timeout=_LOOK_SECONDS)
                     yield self._outcome(future)
+                    more = True  # the outcome may have made a task ready
 
     def _submit(self, task: Task) -> None:
         key = f"{task.config.name} {uuid.uuid4().hex}"
@@ -198,6 +200,14 @@ def _what_lacks(found: Any) -> str:
     )
 
 
+def worker_count(workers: int | None) -> int:
+    """How many workers this machine has: as many as asked for, or one for each core."""
+    _quiet()
+    from dask.system import CPU_COUNT
+
+    return workers or int(CPU_COUNT)
+
+
 def cost(task: Task) -> int:
     """About the multiplications of a training: what its share of the whole work is."""
     sizes = task.config.layer_sizes(784, 10)
@@ -252,7 +262,6 @@ def dask_setup(_worker: "Worker") -> None:
 @contextmanager
 def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator["Client"]:
     import dask.config
-    from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
     if scheduler:
@@ -263,7 +272,7 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator
     with (
         dask.config.set(settings),
         LocalCluster(
-            n_workers=max(1, min(workers or CPU_COUNT, tasks)),
+            n_workers=max(1, min(worker_count(workers), tasks)),
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",

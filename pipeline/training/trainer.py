@@ -23,7 +23,7 @@ from pipeline.errors import Interrupted, PipelineError
 from pipeline.output import decoration
 from pipeline.tracking.acquisition import AlreadyFinished, acquire, reparent
 from pipeline.tracking.runs import Busy, OwnedRun
-from pipeline.tracking.store import Point
+from pipeline.tracking.store import EARLY_STOP_TAG, Point
 from pipeline.training.checkpoint import Checkpoint, Checkpoints
 from pipeline.training.predictions import ARTIFACT, keep
 from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage, split
@@ -132,8 +132,8 @@ class _Training:
     def complete(self, stop: threading.Event) -> dict[str, float]:
         """Train from where the last checkpoint stands to the end; returns the final metrics."""
         self._tell(EventKind.STARTED, text=self._restore())
-        if self.on_evaluation and self.evaluated:
-            self.on_evaluation(*self.evaluated[-1])  # a killed process may not have come to it
+        for evaluation in self.evaluated:  # the earlier process's, the last of which it may not have come to
+            self._decide(*evaluation)
         try:
             for progress in self._fit():
                 self._advance(progress)
@@ -170,12 +170,26 @@ class _Training:
             self._save()
             self.run.send(self.pending)
             self.pending = []
-            if self.on_evaluation:
-                self.on_evaluation(progress.epoch, accuracy)
+            self._decide(progress.epoch, accuracy)
         else:
             if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
                 self._save()
             self._tell(EventKind.EPOCH)
+
+    def _decide(self, epoch: int, accuracy: float) -> None:
+        """Ask whether to go on; a run that was stopped for good says so, because nobody may go on with it.
+
+        Raises:
+            Stop: if the training ends here.
+        """
+        if self.on_evaluation is None:
+            return
+        try:
+            self.on_evaluation(epoch, accuracy)
+        except Stop:
+            self.run.send([Point("train_seconds", self.seconds, _milliseconds(), epoch * self.batches)])
+            self.run.tag(EARLY_STOP_TAG, "true")
+            raise
 
     def _is_due(self, epoch: int) -> bool:
         return epoch % self.config.test_epoch == 0 or epoch == self.config.max_epoch

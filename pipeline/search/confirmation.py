@@ -1,0 +1,133 @@
+"""Confirming a search: its best configurations with seeds that did not select them, then the test of the winner."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
+from typing import Final
+
+from pipeline.config import TrainingConfig
+from pipeline.errors import PipelineError
+from pipeline.report.statistics import CONFIDENCE, holm, paired
+from pipeline.search.study import Study
+from pipeline.training.networks import finished
+from pipeline.training.task import Outcome, Status
+
+CONFIRMING_SEEDS: Final = 3
+
+Train = Callable[[str, Sequence[TrainingConfig]], Sequence[Outcome]]
+"""Trains networks under a title, as `run_networks` does."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the best configurations of a search.
+
+    Attributes:
+        number: of its trial.
+        config: the network, evaluated on the validation images, with the search's seed.
+        value: its accuracy in the search, which chose it for that.
+        confirmed: its accuracy by seed, for seeds that had no part in the choice.
+    """
+
+    number: int
+    config: TrainingConfig
+    value: float
+    confirmed: Mapping[int, float]
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """What the candidates are ordered by: one that diverged with a seed comes after those that never did."""
+        return len(self.confirmed), mean(self.confirmed.values()) if self.confirmed else self.value
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a candidate is behind the best one.
+
+    Attributes:
+        mean: the best one's accuracy minus this one's, over the seeds.
+        interval: of that mean; None where it is unknown.
+        told_apart: whether the difference is more than chance, corrected for the number of comparisons.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    told_apart: bool
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A configuration retrained on all training images, with its outcomes by seed."""
+
+    config: TrainingConfig
+    outcomes: Mapping[int, Outcome]
+
+    def values(self, metric: str) -> list[float]:
+        """A metric of each seed."""
+        return [outcome.metrics[metric] for outcome in self.outcomes.values()]
+
+
+def confirm(study: Study, count: int, train: Train) -> list[Candidate]:
+    """Train the best configurations with seeds of their own; returns them, the best first.
+
+    Args:
+        study: the finished search.
+        count: how many configurations; 0 takes the best of the search as it is.
+        train: trains networks.
+
+    Raises:
+        PipelineError: if no trial is complete.
+    """
+    candidates = _best(study, max(count, 1))
+    if not count:
+        return candidates
+    first = study.definition.base.seed + 1
+    seeds = range(first, first + CONFIRMING_SEEDS)
+    configs = [replace(each.config, seed=seed) for each in candidates for seed in seeds]
+    outcomes = {outcome.config: outcome for outcome in train("confirmation", configs)}
+    confirmed = [
+        replace(each, confirmed={seed: outcome.metrics["validation_accuracy"]
+                                 for seed in seeds
+                                 if (outcome := outcomes[replace(each.config, seed=seed)]).status == Status.FINISHED})
+        for each in candidates
+    ]  # fmt: skip
+    return sorted(confirmed, key=lambda each: each.rank, reverse=True)
+
+
+def differences(candidates: Sequence[Candidate]) -> list[Difference | None]:
+    """How far each candidate is behind the first one, paired by seed; None for the first, and for one that diverged."""
+    best, *others = candidates
+    comparable = [each for each in others if best.confirmed and each.confirmed.keys() == best.confirmed.keys()]
+    estimates = {
+        each.number: paired([best.confirmed[seed] - each.confirmed[seed] for seed in best.confirmed])
+        for each in comparable
+    }
+    corrected = holm([estimate.p() for estimate in estimates.values()])
+    found: dict[int, Difference] = {}
+    for (number, estimate), (p, level) in zip(estimates.items(), corrected, strict=True):
+        found[number] = Difference(estimate.mean, estimate.interval(level), p < 1 - CONFIDENCE)
+    return [found.get(each.number) for each in candidates]
+
+
+def test(best: TrainingConfig, baseline: TrainingConfig, seeds: Sequence[int], train: Train) -> list[Tested]:
+    """Retrain the best configuration and the baseline on all training images, with each seed, and test them."""
+    configs = [replace(each, validation=False) for each in (best, baseline)]
+    networks = list(dict.fromkeys(replace(config, seed=seed) for config in configs for seed in seeds))
+    outcomes = {outcome.config: outcome for outcome in finished(train("best and baseline", networks))}
+    return [Tested(config, {seed: outcomes[replace(config, seed=seed)] for seed in seeds}) for config in configs]
+
+
+def _best(study: Study, count: int) -> list[Candidate]:
+    """The complete trials with the highest values, each configuration once."""
+    from optuna.trial import TrialState
+
+    complete = [trial for trial in study.trials() if trial.state == TrialState.COMPLETE and trial.value is not None]
+    found: dict[TrainingConfig, Candidate] = {}
+    for trial in sorted(complete, key=lambda trial: (-float(trial.value or 0.0), trial.number)):
+        if (config := study.config(trial)) is not None and config not in found:
+            found[config] = Candidate(trial.number, config, float(trial.value or 0.0), {})
+    if not found:
+        raise PipelineError(
+            f"No trial came to its end. {study.summary()} Widen the space, or lower the learning rates."
+        )
+    return list(found.values())[:count]

@@ -1,0 +1,225 @@
+"""Training a study's trials: each becomes a task when it may start, and the study gets its end from its run."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.data.datasets import Dataset
+from pipeline.display.progress import progress
+from pipeline.errors import Interrupted, PipelineError
+from pipeline.output import notice
+from pipeline.search.pruning import Replay
+from pipeline.search.study import End, Study, Trial
+from pipeline.tracking.runs import OwnedRun, holds_living_lease
+from pipeline.tracking.store import EARLY_STOP_TAG, Store, TrackedRun
+from pipeline.training.executor import run_tasks, worker_count
+from pipeline.training.networks import Settings
+from pipeline.training.splits import batches_an_epoch
+from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task, evaluation_split
+from pipeline.training.trainer import reuse
+
+if TYPE_CHECKING:
+    from pipeline.config import TrainingConfig
+
+_POLL_SECONDS: Final = 2.0
+_BUSY_SECONDS: Final = 30.0
+
+
+def run_trials(study: Study, store: Store, parent: OwnedRun, dataset: Dataset, settings: Settings) -> None:
+    """Run trials, here and beside other processes, until the study has as many as it shall have.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM, saying what the study has and how to go on.
+        PipelineError: if a training cannot go on, for a reason that the next one would have too.
+    """
+    unfinished = study.unfinished()
+    if not unfinished:
+        return
+    _say_who_waits(study, settings)
+    costs = {f"trial {number}": 1 for number in range(unfinished)}
+    with (
+        progress(f"search {study.name}", costs, quiet=settings.quiet) as report,
+        ThreadPoolExecutor(1, thread_name_prefix="evaluations") as notes,
+    ):
+        tasks = TrialTasks(study, store, parent, dataset, settings, report)
+
+        def hear(event: Event) -> None:
+            report(event)
+            number = tasks.number_of(event.name)
+            if event.kind is EventKind.EVALUATED and event.accuracy is not None and number is not None:
+                notes.submit(study.note, number, event.epoch, event.accuracy)
+
+        trained = run_tasks(
+            tasks,
+            workers=settings.workers,
+            scheduler=settings.scheduler,
+            report=hear,
+            worker_timeout=settings.worker_timeout,
+        )
+        try:
+            with closing(trained):
+                for outcome in trained:
+                    tasks.conclude(outcome)
+        except (Interrupted, KeyboardInterrupt) as error:
+            notes.shutdown(wait=False, cancel_futures=True)
+            text = str(error) if isinstance(error, Interrupted) else f"stopped by {error}"
+            raise Interrupted(f"{text}: {study.summary()} Run the same command again to go on.") from error
+
+
+def _say_who_waits(study: Study, settings: Settings) -> None:
+    """A lag lets so many trials run at once; more workers than that have nothing to do at times."""
+    workers = worker_count(settings.workers)
+    lag = study.definition.lag
+    if workers > lag and not settings.scheduler and not settings.quiet:
+        notice(
+            f"lag is {lag}, so {lag} trials run at once and {workers - lag} of {workers} workers wait; "
+            "a study with a larger lag keeps more busy."
+        )
+
+
+class TrialTasks:
+    """The tasks of a study's trials, each when it may start; an iterator that has more once others have finished."""
+
+    def __init__(
+        self, study: Study, store: Store, parent: OwnedRun, dataset: Dataset, settings: Settings, report: Report
+    ) -> None:
+        """Hand out the trials of `study`, their runs folded under `parent`."""
+        self._study, self._store, self._parent = study, store, parent
+        self._dataset, self._settings, self._report = dataset, settings, report
+        self._trained: dict[TrainingConfig, Trial] = {}
+        self._put_off: dict[int, tuple[Trial, float]] = {}
+        self._next_look = 0.0
+
+    def __length_hint__(self) -> int:
+        """How many tasks are left at most."""
+        return self._study.unfinished()
+
+    def __iter__(self) -> Iterator[Task]:
+        """This iterator."""
+        return self
+
+    def __next__(self) -> Task:
+        """The next task; it waits for other processes while this one has nothing else to do.
+
+        Raises:
+            StopIteration: if there is none now, because what runs here has to finish first, or none at all any more.
+        """
+        if self._trained and time.monotonic() < self._next_look:
+            raise StopIteration
+        while True:
+            trial = self._next()
+            if trial is not None:
+                if (task := self._task(trial)) is not None:
+                    return task
+            elif self._trained or not self._study.unfinished():
+                self._next_look = time.monotonic() + _POLL_SECONDS
+                raise StopIteration
+            else:
+                time.sleep(_POLL_SECONDS)  # other processes are at work on what is left
+
+    def number_of(self, name: str) -> int | None:
+        """The number of the trial whose network of this name is being trained here."""
+        return next((trial.number for config, trial in list(self._trained.items()) if config.name == name), None)
+
+    def _next(self) -> Trial | None:
+        """A trial that was put off and may start now, or another one."""
+        for number, (trial, due) in self._put_off.items():
+            if trial.config not in self._trained and time.monotonic() >= due:
+                del self._put_off[number]
+                return trial
+        mine = {*self._put_off, *(trial.number for trial in self._trained.values())}
+        return self._study.take(self._parent.run_id, mine=mine, is_alive=self._is_alive)
+
+    def _is_alive(self, run_id: str) -> bool:
+        try:
+            return holds_living_lease(self._store.get(run_id))
+        except PipelineError:  # the run is gone
+            return False
+
+    def _task(self, trial: Trial) -> Task | None:
+        """The task of a trial; None if the trial needs no training, or has to wait for another of its configuration."""
+        config = trial.config
+        if config in self._trained:
+            self._put_off[trial.number] = trial, 0.0
+            return None
+        task = Task(
+            config,
+            config.fingerprint(self._dataset.digest),
+            self._store,
+            self._parent.run_id,
+            self._settings.data_dir,
+            self._settings.checkpoint_dir,
+            tags={"study": self._study.name, "trial": str(trial.number), "trial_state": "RUNNING"},
+            on_evaluation=trial.pruning,
+        )
+        if self._is_in_store(trial, task):
+            return None
+        self._trained[config] = trial
+        return task
+
+    def _is_in_store(self, trial: Trial, task: Task) -> bool:
+        """Whether the store has what the trial would come to; the trial gets its end then.
+
+        The network's finished run has all its evaluations. A run that another trial's pruner ended has the first ones,
+        which do as far as this trial's pruner ends it there too.
+        """
+        if found := reuse(task):
+            self._end(trial, self._store.get(str(found.run_id)), reused=True)
+            return True
+        stopped = f"tags.fingerprint = '{task.fingerprint}' and tags.{EARLY_STOP_TAG} = 'true'"
+        for run in list(self._store.search(stopped)):
+            if run.status != Status.RUNNING and self._replayed(trial, run).pruned:
+                self._end(trial, run, reused=True)
+                return True
+        return False
+
+    def conclude(self, outcome: Outcome) -> None:
+        """Give the trial of an outcome its end, if its training has come to one.
+
+        Raises:
+            PipelineError: if its training cannot go on, for a reason that the next one would have too.
+        """
+        trial = self._trained.pop(outcome.config)
+        self._next_look = 0.0  # its end may have made others ready
+        if outcome.conclusive and outcome.run_id:
+            self._end(trial, self._store.get(outcome.run_id), reused=outcome.reused)
+        elif outcome.status == Status.FAILED:
+            raise PipelineError(f"{self._study.summary()} It cannot go on: {outcome.reason}")
+        elif outcome.status == Status.RUNNING:  # another process trains this network
+            self._put_off[trial.number] = trial, time.monotonic() + _BUSY_SECONDS
+            self._report(_ended(trial, outcome.reason))
+
+    def _end(self, trial: Trial, run: TrackedRun, *, reused: bool) -> None:
+        replay = self._replayed(trial, run)
+        end, text = _end_of(run, replay)
+        link = {"run_id": run.run_id, "run": self._store.link(run.run_id)}
+        self._study.finish(trial.number, End(end.state, end.value, end.values, {**link, **(end.attributes or {})}))
+        if run.tags.get("study") == self._study.name and run.tags.get("trial") == str(trial.number):
+            self._store.call("set_tag", run.run_id, "trial_state", end.state)
+        self._report(_ended(trial, f"{text}{', from a run that the store had' * reused}"))
+
+    def _replayed(self, trial: Trial, run: TrackedRun) -> Replay:
+        """What the evaluations of a run come to under the trial's pruner."""
+        batches = batches_an_epoch(trial.config, self._dataset)
+        points = self._store.history(run.run_id, f"{evaluation_split(trial.config)}/accuracy")
+        return trial.pruning.replay((point.step // batches, point.value) for point in points)
+
+
+def _end_of(run: TrackedRun, replay: Replay) -> tuple[End, str]:
+    """How a run ends its trial, and the same in words."""
+    spent = run.metrics.get("train_seconds")
+    attributes: dict[str, Any] = {} if spent is None else {"train_seconds": spent * replay.share}
+    if replay.pruned:
+        return End("PRUNED", None, replay.values, {**attributes, "reason": replay.pruned}), replay.pruned
+    if run.status == Status.FINISHED:
+        value = run.metrics["validation_accuracy"]
+        return End("COMPLETE", value, replay.values, attributes), f"validation accuracy {value:.2%}"
+    reason = run.tags.get("reason", "it failed")
+    return End("FAIL", None, replay.values, {**attributes, "reason": reason}), f"failed: {reason}"
+
+
+def _ended(trial: Trial, text: str) -> Event:
+    config = trial.config
+    return Event(EventKind.ENDED, config.name, config.max_epoch, config.max_epoch, text=f"trial {trial.number}: {text}")
