@@ -305,7 +305,7 @@ def sweep(settings: "Settings", **values: Any) -> None:
 @click.option(
     "--model", "model_uri", required=True, help="runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion."
 )
-@click.option("--images", type=_Path(), required=True, help="PNG file, folder of them, or idx file.")
+@click.option("--images", type=_Path(), required=True, help="Picture, folder of pictures, or idx file.")
 @_flag("--verbose", "Show the log of the pipeline and of the libraries.")
 def predict(model_uri: str, images: Path, verbose: bool) -> None:
     """Classify images of digits with a trained network."""

@@ -10,9 +10,11 @@ from model.losses import LOSSES
 from pipeline import experiments
 from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 from pipeline.data.datasets import Dataset
+from pipeline.data.doubt import classify
 from pipeline.data.drawn_digits import read_images
 from pipeline.display import figures
 from pipeline.display.tables import class_counts, predictions_csv, predictions_table, results_table
+from pipeline.errors import PipelineError
 from pipeline.experiments import WEAK_NETWORK
 from pipeline.output import decoration, say
 from pipeline.report import longform
@@ -103,20 +105,34 @@ def train_all(
 
 
 def predict(model_uri: str, images: Path, parameters: Mapping[str, str]) -> None:
-    """Classify images with a trained network; its run holds the table and a picture of what the network saw."""
+    """Classify images with a trained network; its run holds the table and a picture of what the network saw.
+
+    Raises:
+        PipelineError: naming pictures that cannot be read, after the others are classified.
+    """
     store = Store.open()
     model = load_served(model_uri)
-    names, pixels = read_images(images, model.image_shape)
-    classes, scores = model.predict(pixels)
-    table = predictions_table(names, classes, scores)
+    drawings = read_images(images, model.image_shape)
+    predictions = classify(drawings.names, drawings.images, drawings.doubts, model.predict)
+    table = predictions_table(predictions)
+    if drawings.left_out:
+        noun = "file" if drawings.left_out == 1 else "files"
+        table += f"\n\n{drawings.left_out} {noun} left out, because only pictures are classified."
     with command_run(store, "predict", parameters) as run:
         say(table)
         run.log_used_model(model.model_id)
-        run.log_text(predictions_csv(names, classes, scores), "predictions.csv")
+        run.log_text(predictions_csv(predictions), "predictions.csv")
         with decoration("predictions.png"):
-            run.log_figure(figures.predictions(pixels, names, classes), "predictions.png")
+            run.log_figure(figures.predictions(drawings.images, predictions), "predictions.png")
+        unread = "".join(f"\n\n{sentence}" for sentence in drawings.unreadable)
         with decoration("The description"):
-            run.describe(f"{len(names)} images classified by {model_uri}.\n\n{table}")
+            run.describe(f"{len(predictions)} images classified by {model_uri}.\n\n{table}{unread}")
+    if drawings.unreadable:
+        count = len(drawings.unreadable)
+        raise PipelineError(
+            f"{count} of {count + len(predictions)} pictures cannot be read, the others are classified: "
+            f"{' '.join(drawings.unreadable)}"
+        )
 
 
 def report(

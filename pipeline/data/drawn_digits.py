@@ -3,117 +3,173 @@
 MNIST's digits are light on dark, scaled into 20 x 20 pixels and centred by mass in 28 x 28.
 """
 
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data import pictures
 from pipeline.data.datasets import Images
 from pipeline.data.idx import read_idx
+from pipeline.data.ink import find_ink
 from pipeline.errors import PipelineError
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
+_MNIST: Final = (28, 28)
 _BOX: Final = 20 / 28
 """The share of an image's side that its digit takes."""
+_OFF_CENTRE: Final = 0.75
+"""Pixels that an MNIST image's centre of mass may lie off the middle; half a pixel, by MNIST's own rounding."""
 _STROKE: Final = 2 / 20
 """The share of the digit's side that its lines are thick, at least; MNIST's are 2 to 4 of 20 pixels."""
-_FAINTEST: Final = 0.2
-"""The share of the darkest ink below which a pixel is paper."""
+_DIGIT: Final = 0.6
+"""The share of their rows that two components have in common, from which each is a digit of its own."""
+_OVERLAP: Final = 0.2
+"""The share of a digit's width that the digit beside it may reach over it, as in slanted writing."""
+_WIDEST: Final = 1.35
+"""The width of a digit as a share of its height beyond which it is several that touch."""
 
 
-def read_images(path: Path, shape: tuple[int, int]) -> tuple[list[str], Images]:
+class Drawings(NamedTuple):
+    """Images to classify.
+
+    Attributes:
+        names: of the images.
+        images: (n, rows, columns), as a network takes them.
+        doubts: a word for each image, "blank" or "several digits", or "".
+        unreadable: a sentence for each picture that cannot be read.
+        left_out: how many files of the folder are no pictures.
+    """
+
+    names: list[str]
+    images: Images
+    doubts: list[str]
+    unreadable: list[str]
+    left_out: int
+
+
+def read_images(path: Path, shape: tuple[int, int]) -> Drawings:
     """Read images as a network for images of `shape` takes them.
 
     Args:
-        path: a PNG file, a folder of them, or an idx file, which is taken as it is.
+        path: a picture, a folder of pictures, or an idx file, which is taken as it is.
         shape: rows and columns.
 
     Returns:
-        A name for each image, and the images (n, rows, columns).
+        The images, in the order of their names.
 
     Raises:
-        PipelineError: naming the file and what is wrong with it.
+        PipelineError: naming the file and what is wrong with it; no picture can be read.
     """
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".png")
-        if not files:
-            raise PipelineError(f"images is {str(path)!r}, a folder without PNG files; put some there.")
-    elif not path.is_file():
+        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        found = [file for file in files if pictures.is_picture(file)]
+        if not found:
+            raise PipelineError(
+                f"images is {str(path)!r}, a folder without pictures; put {pictures.ACCEPTED} files there."
+            )
+        return _drawings(found, shape, left_out=len(files) - len(found))
+    if not path.is_file():
         raise PipelineError(
-            f"images is {str(path)!r}, which is not there; it has to be a PNG file, a folder of them or an idx file."
+            f"images is {str(path)!r}, which is not there; it has to be a picture ({pictures.ACCEPTED}), a folder of "
+            "pictures or an idx file."
         )
-    elif path.suffix.lower() == ".png":
-        files = [path]
-    else:
-        images, _ = read_idx(path, 3)
-        if not len(images):
-            raise PipelineError(f"images is {str(path)!r}, an idx file that holds no images.")
-        return [str(number) for number in range(len(images))], images
-    return [file.name for file in files], np.stack([_read_png(file, shape) for file in files])
+    if pictures.is_picture(path):
+        return _drawings([path], shape)
+    images, _ = read_idx(path, 3)
+    if not len(images):
+        raise PipelineError(f"images is {str(path)!r}, an idx file that holds no images.")
+    doubts = ["" if image.any() else "blank" for image in images]
+    return Drawings([str(number) for number in range(len(images))], images, doubts, [], 0)
 
 
-def normalised(grey: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Images:
-    """Bring a drawing to the form of a training image.
+def _drawings(files: list[Path], shape: tuple[int, int], left_out: int = 0) -> Drawings:
+    names, images, doubts, unreadable = [], [], [], []
+    for file in files:
+        try:
+            image, doubt = drawn(pictures.read_picture(file), shape)
+        except PipelineError as error:
+            unreadable.append(str(error))
+        else:
+            names.append(file.name)
+            images.append(image)
+            doubts.append(doubt)
+    if not images:
+        raise PipelineError(unreadable[0] if len(files) == 1 else f"No picture can be read; the first: {unreadable[0]}")
+    return Drawings(names, np.stack(images), doubts, unreadable, left_out)
+
+
+def drawn(picture: NDArray[Any], shape: tuple[int, int]) -> tuple[Images, str]:
+    """Bring a picture to the form of a training image, and say why what is in it may be no digit.
 
     Args:
-        grey: (height, width), any size, dark on light or light on dark, 0 to 255.
+        picture: (height, width, channels), any size, 0 to 255.
+        shape: rows and columns of the result.
+
+    Returns:
+        The image, and "blank", "several digits" or "".
+    """
+    if _has_form(picture, shape):
+        return picture[..., 0].astype(np.uint8), ""
+    ink = find_ink(picture)
+    if ink is None:
+        return np.zeros(shape, np.uint8), "blank"
+    return normalised(ink.strength, shape), "several digits" if _are_several(ink.boxes) else ""
+
+
+def normalised(ink: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Images:
+    """Bring ink to the form of a training image.
+
+    Args:
+        ink: (height, width), 0 where there is paper, up to 1 where there is ink; somewhere there is.
         shape: rows and columns of the result.
 
     Returns:
         Light ink on dark, cropped, scaled and centred by mass.
-
-    Raises:
-        ValueError: nothing is drawn there.
     """
-    ink = _ink(grey)
-    inside = [np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0)]
-    top, bottom, left, right = (edge for line in inside for edge in (line[0], line[-1] + 1))
+    top, bottom, left, right = _edges(ink)
     return _centred(_scaled(ink[top:bottom, left:right], shape), shape)
 
 
-def _read_png(file: Path, shape: tuple[int, int]) -> Images:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file, formats=["PNG"]) as image:
-            grey = _grey(image)
-        if grey.shape == shape and np.median(_border(grey)) == 0:
-            return grey.astype(np.uint8)  # in the form of the training images already
-        return normalised(grey, shape)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
-        raise PipelineError(
-            f"{file} cannot be read as a drawing ({error}); save it as a PNG image of one digit."
-        ) from error
-
-
-def _grey(image: "Image") -> NDArray[np.floating[Any]]:
-    """0 to 255; what is transparent is paper."""
-    if image.mode.startswith("I"):  # 16 bits
-        return np.asarray(image, dtype=np.float64) / 257
-    if not image.has_transparency_data:
-        return np.asarray(image.convert("L"), dtype=np.float64)
-    coloured = image.convert("RGBA")
-    grey, opacity = np.asarray(coloured.convert("L"), np.float64), np.asarray(coloured.getchannel("A"), np.float64)
-    paper = 0.0 if (grey * opacity).sum() > 127 * opacity.sum() else 255.0
-    return paper + (grey - paper) * opacity / 255
+def _has_form(picture: NDArray[Any], shape: tuple[int, int]) -> bool:
+    """Whether a picture is a training image already: of MNIST by its box and centre, of others by its dark border."""
+    if picture.shape != (*shape, 1):
+        return False
+    grey = picture[..., 0]
+    if shape != _MNIST:
+        return bool(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])) == 0)
+    if not grey.any():
+        return False
+    top, bottom, left, right = _edges(grey)
+    centre = [np.average(np.arange(28), weights=grey.sum(axis=axis, dtype=float)) for axis in (1, 0)]
+    is_centred = np.abs(np.array(centre) - 14).max() <= _OFF_CENTRE
+    return bool(max(bottom - top, right - left) == round(_BOX * shape[0]) and is_centred)
 
 
-def _border(grey: NDArray[Any]) -> NDArray[Any]:
-    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+def _edges(ink: NDArray[Any]) -> tuple[int, int, int, int]:
+    """First and last row (and column) of the ink, the last excluded."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
-def _ink(grey: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """(height, width): 0 where there is paper, 1 where the ink is thickest; paper is what the border shows."""
-    paper = float(np.median(_border(grey)))
-    ink: NDArray[np.floating[Any]] = np.clip(paper - grey if paper > 127 else grey - paper, 0, None)  # noqa: PLR2004 - half of 255
-    if ink.max() < 255 * _FAINTEST:
-        raise ValueError("there is nothing but background")
-    ink /= ink.max()
-    ink[ink < _FAINTEST] = 0
-    return ink
+def _are_several(boxes: list[tuple[slice, slice]]) -> bool:
+    """Whether components stand side by side at about the same height, or the whole is too wide for a digit."""
+    ordered = sorted(boxes, key=lambda box: (box[1].start, box[1].stop))
+    beside = any(
+        right.start >= left.stop - _OVERLAP * (left.stop - left.start) and _shared(rows, others) >= _DIGIT
+        for (rows, left), (others, right) in pairwise(ordered)
+    )
+    width = max(columns.stop for _, columns in boxes) - min(columns.start for _, columns in boxes)
+    height = max(rows.stop for rows, _ in boxes) - min(rows.start for rows, _ in boxes)
+    return beside or width > _WIDEST * height
+
+
+def _shared(rows: slice, others: slice) -> float:
+    """The rows that two components share, as a share of the rows that either has."""
+    shared: int = min(rows.stop, others.stop) - max(rows.start, others.start)
+    either: int = max(rows.stop, others.stop) - min(rows.start, others.start)
+    return max(shared, 0) / either
 
 
 def _scaled(ink: NDArray[np.floating[Any]], shape: tuple[int, int]) -> NDArray[np.floating[Any]]:

@@ -15,6 +15,7 @@ from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline.config import TrainingConfig, format_sizes
 from pipeline.data.datasets import Dataset, Images
+from pipeline.data.doubt import Prediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,10 +112,13 @@ def samples(dataset: Dataset) -> "Figure":
     return _tiles(f"{dataset.name}: training images", dataset.images("train", indices), captions)
 
 
-def predictions(images: Images, names: Sequence[str], said: Sequence[int]) -> "Figure":
+def predictions(images: Images, found: Sequence[Prediction]) -> "Figure":
     """Images as the network saw them, (n, rows, columns), with what it took them for; the first hundred."""
-    captions = [f"{name[:12]}: {label}" for name, label in zip(names[:_SHOWN], said, strict=False)]
-    return _tiles("Predictions", images[:_SHOWN], captions)
+    captions = [
+        f"{each.name[:12]}: {'blank' if each.predicted is None else each.predicted}{'?' * bool(each.doubt)}"
+        for each in found[:_SHOWN]
+    ]
+    return _tiles("What the network saw and what it took that for; ? where there is doubt", images[:_SHOWN], captions)
 
 
 def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -> "Figure":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.data.datasets import Dataset
+from pipeline.data.doubt import Prediction
 from pipeline.training.task import Outcome
 
 _SHOWN = 100
@@ -53,36 +54,39 @@ def class_counts(dataset: Dataset) -> str:
     return tabulate(counts, headers="keys", tablefmt="github")
 
 
-def predictions_table(names: Sequence[str], classes: Sequence[int], scores: Sequence[Sequence[float]]) -> str:
-    """A row for each image: its class and the one after it, with their scores; the first hundred."""
+def predictions_table(predictions: Sequence[Prediction]) -> str:
+    """A row for each image: its class and the one after it, with their scores, and doubt; the first hundred."""
     from tabulate import tabulate
 
-    rows = [
-        [name, said, f"{max(of_all):.3f}", second := _second(of_all), f"{of_all[second]:.3f}"]
-        for name, said, of_all in zip(names[:_SHOWN], classes, scores, strict=False)
-    ]
-    headers = ["image", "class", "score", "next class", "its score"]
-    table = tabulate(
-        rows, headers, tablefmt="github", disable_numparse=True, colalign=("left", *("right",) * (len(headers) - 1))
-    )
-    left = len(names) - _SHOWN
+    headers = ["image", "class", "score", "next class", "its score", "doubt"]
+    align = ("left", *("right",) * (len(headers) - 2), "left")
+    rows = [_prediction(each) for each in predictions[:_SHOWN]]
+    table = tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=align)
+    left = len(predictions) - _SHOWN
     return f"{table}\n\n{left} more are in predictions.csv." if left > 0 else table
 
 
-def predictions_csv(names: Sequence[str], classes: Sequence[int], scores: Sequence[Sequence[float]]) -> str:
-    """A line for each image: name, class, and the score of every class."""
+def _prediction(prediction: Prediction) -> list[object]:
+    if prediction.predicted is None:
+        return [prediction.name, "-", "-", "-", "-", prediction.doubt]
+    scores = prediction.scores
+    *_, second, _ = sorted(range(len(scores)), key=scores.__getitem__)
+    numbers = [prediction.predicted, f"{max(scores):.3f}", second, f"{scores[second]:.3f}"]
+    return [prediction.name, *numbers, prediction.doubt]
+
+
+def predictions_csv(predictions: Sequence[Prediction]) -> str:
+    """A line for each image: name, class, the score of every class, and doubt; a blank one has neither."""
     import csv
     import io
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "class", *(f"score_{number}" for number in range(len(scores[0])))])
-    writer.writerows([name, said, *of_all] for name, said, of_all in zip(names, classes, scores, strict=True))
+    writer.writerow(["image", "class", *(f"score_{number}" for number in range(len(predictions[0].scores))), "doubt"])
+    for name, predicted, scores, doubt in predictions:
+        is_blank = predicted is None
+        writer.writerow([name, "" if is_blank else predicted, *([""] * len(scores) if is_blank else scores), doubt])
     return text.getvalue()
-
-
-def _second(scores: Sequence[float]) -> int:
-    return sorted(range(len(scores)), key=scores.__getitem__)[-2]
 
 
 def _figure(outcome: Outcome, key: str, form: str) -> str:

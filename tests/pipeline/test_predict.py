@@ -44,7 +44,14 @@ def idx(tmp_path, digits):
 def said(output):
     """The classes in a printed table, by image."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if line.startswith("|")]
-    return {row[0]: int(row[1]) for row in rows[2:]}
+    return {row[0]: int(row[1]) for row in rows[2:] if row[1] != "-"}
+
+
+def doubts(output):
+    """The last column of a printed table, by image."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if line.startswith("|")]
+    assert rows[0][-1] == "doubt"
+    return {row[0]: row[-1] for row in rows[2:]}
 
 
 def test_an_idx_file_is_classified_and_logged(trained, predict, idx, digits, data_dir):
@@ -85,19 +92,56 @@ def test_a_folder_of_drawings_is_classified_by_a_command_of_its_own(trained, dig
 
 def test_one_score_more_is_shown(trained, predict, idx):
     header, _, first, *_ = predict(trained.model, idx).output.splitlines()
-    assert [cell.strip() for cell in header.split("|")[1:-1]] == ["image", "class", "score", "next class", "its score"]
-    _, best, score, second, its_score = (float(cell) for cell in first.split("|")[1:-1])
+    assert [cell.strip() for cell in header.split("|")[1:-1]] == [
+        "image",
+        "class",
+        "score",
+        "next class",
+        "its score",
+        "doubt",
+    ]
+    _, best, score, second, its_score = (float(cell) for cell in first.split("|")[1:-2])
     assert best != second
     assert score >= its_score
 
 
+def test_doubt_is_shown_in_the_last_column(trained, predict, digits, tmp_path):
+    write_idx(tmp_path / "images", np.stack([digits[0], np.zeros((8, 8), np.uint8)]))
+    done = predict(trained.model, tmp_path / "images")
+    assert done.exit_code == 0
+    assert doubts(done.output)["1"] == "blank"
+    assert list(said(done.output)) == ["0"]
+    run = next(trained.store.search("attributes.run_name = 'predict'", ["attributes.start_time DESC"]))
+    rows = Path(trained.store.client.download_artifacts(run.run_id, "predictions.csv")).read_text().splitlines()
+    assert rows[0].endswith(",doubt")
+    assert rows[2] == "1,,,,,,,,,,,,blank"
+
+
+def test_a_bad_picture_is_named_after_the_others_are_classified(trained, predict, digits, tmp_path):
+    folder = tmp_path / "drawings"
+    folder.mkdir()
+    Image.fromarray(digits[0]).save(folder / "a.png")
+    (folder / "b.png").write_text("not a drawing")
+    for name in ("notes.txt", "labels.csv", ".hidden"):
+        (folder / name).write_text("no picture")
+    done = predict(trained.model, folder)
+    assert done.exit_code == 1
+    assert list(said(done.stdout)) == ["a.png"]
+    assert done.stdout.endswith("\n\n2 files left out, because only pictures are classified.\n")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("Error: 1 of 2 pictures cannot be read, the others are classified: ")
+    assert f"{folder / 'b.png'} cannot be read as a picture" in line
+    run = next(trained.store.search("attributes.run_name = 'predict'", ["attributes.start_time DESC"]))
+    assert run.status == "FINISHED"
+    assert "b.png cannot be read as a picture" in run.description
+
+
 def bad_images(tmp_path):
-    Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
     (tmp_path / "text.png").write_text("not a drawing")
     (tmp_path / "text.idx").write_text("not an idx file")
     (tmp_path / "cut").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 8, 1, 2]))
     write_idx(tmp_path / "labels", np.arange(10, dtype=np.uint8))
-    write_idx(tmp_path / "larger", np.zeros((2, 28, 28), np.uint8))
+    write_idx(tmp_path / "larger", np.ones((2, 28, 28), np.uint8))
     write_idx(tmp_path / "none", np.zeros((0, 8, 8), np.uint8))
     (tmp_path / "folder").mkdir()
 
@@ -106,8 +150,10 @@ def bad_images(tmp_path):
     ("name", "fault"),
     [
         ("nowhere", "nowhere', which is not there"),
-        ("blank.png", "there is nothing but background"),
-        ("text.png", "cannot be read as a drawing"),
+        (
+            "text.png",
+            "cannot be read as a picture (it is of no known format); save it as PNG, JPEG, WebP, BMP, GIF or TIFF.",
+        ),
         (
             "text.idx",
             "is no idx file: its content begins with 6e 6f 74 20; it has to be an idx file, plain or compressed",
@@ -116,7 +162,7 @@ def bad_images(tmp_path):
         ("labels", "holds unsigned bytes in 1 dimension; they have to be whole numbers from 0 to 255 in 3 dimensions."),
         ("larger", "expected are numbers from 0 (background) to 255 (ink) in an array of shape (N, 64) or (N, 8, 8)."),
         ("none", "holds no images"),
-        ("folder", "a folder without PNG files"),
+        ("folder", "a folder without pictures"),
     ],
 )
 def test_bad_images_are_one_clear_line(trained, predict, tmp_path, name, fault):
@@ -166,6 +212,6 @@ def test_digits_drawn_as_people_do_are_recognised(mnist, tmp_path, settings):
         sheet.save(folder / f"{number:03}.png")
     model = load_served(f"runs:/{outcome.run_id}/model")
     as_they_are = np.mean(model.predict(images)[0] == labels)
-    as_drawn = np.mean(model.predict(read_images(folder, (28, 28))[1])[0] == labels)
+    as_drawn = np.mean(model.predict(read_images(folder, (28, 28)).images)[0] == labels)
     assert as_they_are > 0.9
     assert as_drawn > as_they_are - 0.03

@@ -8,6 +8,7 @@ import pytest
 from pipeline import commands
 from pipeline.config import TrainingConfig
 from pipeline.data import datasets
+from pipeline.data.doubt import Prediction
 from pipeline.display import figures
 from pipeline.display.figures import Verdicts
 
@@ -131,10 +132,12 @@ def test_samples_show_ten_of_each_class(data_dir, drawn):
     drawn(figure)
 
 
-def test_predictions_show_the_first_hundred(drawn):
+def test_predictions_show_the_first_hundred_and_mark_doubt(drawn):
     images = np.zeros((120, 8, 8), np.uint8)
-    figure = figures.predictions(images, [str(number) for number in range(120)], [7] * 120)
-    assert texts(figure.axes[0]) == [f"{number}: 7" for number in range(100)]
+    found = [Prediction(str(number), 7, [0.0] * 10, "") for number in range(120)]
+    found[1], found[2] = found[1]._replace(doubt="close"), found[2]._replace(predicted=None, doubt="blank")
+    figure = figures.predictions(images, found)
+    assert texts(figure.axes[0]) == ["0: 7", "1: 7?", "2: blank?", *(f"{number}: 7" for number in range(3, 100))]
     drawn(figure)
 
 
@@ -201,7 +204,7 @@ def test_a_grid_has_the_overlay_and_the_map(trained, settings):
 @pytest.mark.parametrize("count", [1, 3])
 def test_images_of_any_shape_are_drawn(shape, count, drawn):
     images = np.full((count, *shape), 128, np.uint8)
-    names = [f"{number}.png" for number in range(count)]
-    assert drawn(figures.predictions(images, names, [7] * count)).size
+    found = [Prediction(f"{number}.png", 7, [0.0] * 10, "") for number in range(count)]
+    assert drawn(figures.predictions(images, found)).size
     labels = np.arange(count)
     assert drawn(figures.mistakes("mistakes", images, labels + 1, labels)).size
