@@ -134,7 +134,7 @@ class Runs:
         """The initialisations of the runs of the grid, the report's own left out: standard deviations, then rules."""
         self.of(self.base)
         grid = self._known[self.base.learning_rate, self.base.max_epoch]
-        found = {config.init_std for config in grid} - {self.base.init_std}
+        found = {config.init_std for config in grid if _alike(config, self.base)} - {self.base.init_std}
         return sorted(
             found, key=lambda value: (isinstance(value, str), value if isinstance(value, float) else 0.0, str(value))
         )
@@ -180,7 +180,7 @@ class Runs:
         )
         for run in self._store.search(condition, _LATEST_FIRST):
             measured = _measured(run)
-            if measured and _alike(measured.config, self.base):
+            if measured:
                 of_network = found.setdefault(_network(measured.config), {})
                 of_network.setdefault(measured.config.seed, measured)
         return {config: dict(sorted(seeds.items())) for config, seeds in found.items()}
@@ -251,5 +251,5 @@ def _network(config: TrainingConfig) -> TrainingConfig:
 
 
 def _alike(config: TrainingConfig, base: TrainingConfig) -> bool:
-    """Whether a run differs from the base in nothing but what the studies vary."""
+    """Whether a network differs from the base in nothing but what the studies vary."""
     return _network(config) == replace(_network(networks.of_base(base, config)), init_std=config.init_std)

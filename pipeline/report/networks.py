@@ -32,11 +32,6 @@ def network(base: TrainingConfig, depth: int, activation: str, loss: str) -> Tra
     return replace(base, hidden_sizes=PUBLISHED_SIZES[depth], activation=activation, loss=loss)
 
 
-def depth(config: TrainingConfig) -> int:
-    """The number of hidden layers."""
-    return config.hidden_layers
-
-
 def published_networks(base: TrainingConfig, depths: Sequence[int] = DEPTHS) -> list[TrainingConfig]:
     """The published networks: nine for each depth."""
     return [network(base, *each) for each in product(depths, PUBLISHED_ACTIVATIONS, PUBLISHED_LOSSES)]

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipeline.config import TrainingConfig
 from pipeline.display.tables import markdown_table
 from pipeline.report import published
-from pipeline.report.measured import Search, Trial
+from pipeline.report.comparison import ACCURACY, compare
+from pipeline.report.measured import Search
 from pipeline.report.networks import published_networks
 from pipeline.report.reading import Reading
 from pipeline.report.reproduced import shown_values
@@ -15,18 +17,40 @@ from pipeline.report.tables import cell
 
 
 def sentence(reading: Reading, search: Search) -> str:
-    """The test accuracy of a search's best configuration, with its interval."""
-    best = search.best
-    named = f"`{search.study}`: learning rate {best.learning_rate:.4g}, {best.max_epoch} epochs"
+    """The test accuracy of a search's best configuration, with its interval, and its gain over the first trial."""
+    named = f"`{search.study}`: {_values(search, search.best)}"
     estimate = accuracy(reading, search)
     if estimate is None:
         return f"{named}; the best configuration has not been retrained."
     interval = estimate.interval()
     ends = f" [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]" if interval else ", its chance unknown"
+    text = f"{named} reaches {100 * estimate.mean:.2f}{ends} % test accuracy"
+    if gain := compare(reading, ACCURACY, [(search.best, baseline(search))]):
+        text += f", {ACCURACY.text(gain.estimate)} more than the baseline"
     theirs = published.best_learning_rate()
-    comparable = published.find(replace(best, learning_rate=theirs.config.learning_rate, max_epoch=200)) == theirs
-    beside = f"; the best published one has {theirs.figures['test_accuracy']:.2%}" if comparable else ""
-    return f"{named} reaches {100 * estimate.mean:.2f}{ends} % test accuracy{beside}."
+    changes = {name: getattr(theirs.config, name) for name in ("learning_rate", "max_epoch")}
+    if published.find(replace(baseline(search), **changes)) == theirs:
+        text += f"; the best published one has {theirs.figures['test_accuracy']:.2%}"
+    return f"{text}."
+
+
+def baseline(search: Search) -> TrainingConfig:
+    """The configuration of the first trial, as it is retrained on all training images."""
+    return replace(search.trials[0].config, validation=False)
+
+
+def _searched(search: Search) -> list[str]:
+    """The hyperparameters that a search varied."""
+    return [name for name in search.space if name in search.best.parameters()]
+
+
+def _value(config: TrainingConfig, name: str) -> str:
+    value = getattr(config, name)
+    return f"{value:.4g}" if isinstance(value, float) else config.parameters()[name]
+
+
+def _values(search: Search, config: TrainingConfig) -> str:
+    return ", ".join(f"{name} {_value(config, name)}" for name in _searched(search))
 
 
 def accuracy(reading: Reading, search: Search) -> Estimate | None:
@@ -62,39 +86,28 @@ def standing(search: Search) -> str:
 def configurations(reading: Reading, search: Search) -> str:
     """The best configuration of a search beside the published best and the first trial."""
     of_trials = {trial.config: trial.accuracy for trial in search.trials if trial.state == "complete"}
-    first = replace(search.trials[0].config, validation=False)
+    names = _searched(search)
     rows = []
-    for label, config in (("best of the search", search.best), ("first trial", first)):
+    for label, config in (("best of the search", search.best), ("first trial", baseline(search))):
         validation = of_trials.get(replace(config, validation=True))
-        rows.append(
-            [
-                label,
-                f"{config.learning_rate:.4g}",
-                config.max_epoch,
-                "-" if validation is None else f"{100 * validation:.2f}",
-                cell(reading, config, "train_accuracy"),
-                cell(reading, config, "test_accuracy"),
-            ]
-        )
+        accuracies = (cell(reading, config, metric) for metric in ("train_accuracy", "test_accuracy"))
+        values = (_value(config, name) for name in names)
+        rows.append([label, *values, "-" if validation is None else f"{100 * validation:.2f}", *accuracies])
     best = published.best_learning_rate()
-    rate, epochs = best.config.learning_rate, best.config.max_epoch
-    if published.find(replace(search.best, learning_rate=rate, max_epoch=epochs)) == best:
+    changes = {name: getattr(best.config, name) for name in ("learning_rate", "max_epoch")}
+    if published.find(replace(baseline(search), **changes)) == best:
         figures = [f"{100 * best.figures[name]:.2f}" for name in ("train_accuracy", "test_accuracy")]
-        rows.append(["published best", f"{rate:.4g}", epochs, "-", *figures])
-    heads = ["configuration", "learning rate", "epochs", "validation (%)", "training (%)", "test (%)"]
-    return markdown_table(rows, heads)
+        rows.append(["published best", *(_value(best.config, name) for name in names), "-", *figures])
+    return markdown_table(rows, ["configuration", *names, "validation (%)", "training (%)", "test (%)"])
 
 
 def trials(search: Search) -> str:
     """Every trial of a search."""
-    heads = ["trial", "state", "learning rate", "epochs", "validation accuracy (%)", "run"]
-    return markdown_table([_trial(trial) for trial in search.trials], heads)
-
-
-def _trial(trial: Trial) -> list[object]:
-    accuracy = "-" if trial.accuracy is None else f"{100 * trial.accuracy:.2f}"
-    rate, epochs = f"{trial.config.learning_rate:.4g}", trial.config.max_epoch
-    return [trial.number, trial.state, rate, epochs, accuracy, f"`{trial.run_id}`"]
+    names = _searched(search)
+    rows = [[trial.number, trial.state, *(_value(trial.config, name) for name in names),
+             "-" if trial.accuracy is None else f"{100 * trial.accuracy:.2f}", f"`{trial.run_id}`"]
+            for trial in search.trials]  # fmt: skip
+    return markdown_table(rows, ["trial", "state", *names, "validation accuracy (%)", "run"])
 
 
 def points(search: Search) -> dict[str, list[tuple[int, float]]]:

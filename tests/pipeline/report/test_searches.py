@@ -6,17 +6,20 @@ import pytest
 
 from pipeline.report.measured import Search, Trial
 from pipeline.report.reading import Reading
-from pipeline.report.searches import accuracy, points, sentence
+from pipeline.report.searches import accuracy, configurations, points, sentence, trials
+from pipeline.report.statistics import paired
 from tests.pipeline.report.conftest import BASE, NETWORKS
 
+BASELINE = replace(BASE, activation="sigmoid")
 BEST = replace(BASE, activation="sigmoid", learning_rate=0.1)
 
 
 @pytest.fixture
 def search():
     states = [("complete", 0.9), ("complete", 0.95), ("pruned", 0.5), ("fail", None)]
-    trials = [Trial(number, state, BEST, value, "id") for number, (state, value) in enumerate(states)]
-    return Search("weak", "0" * 32, {"learning_rate": [0.003, 0.3]}, BEST, 0.95, trials)
+    made = [Trial(number, state, BEST if number else BASELINE, value, "id")
+            for number, (state, value) in enumerate(states)]  # fmt: skip
+    return Search("weak", "0" * 32, {"learning_rate": [0.003, 0.3]}, BEST, 0.95, made)
 
 
 def test_one_seed_of_the_best_has_the_deviation_of_the_grid(made, search):
@@ -28,9 +31,24 @@ def test_one_seed_of_the_best_has_the_deviation_of_the_grid(made, search):
     assert (found.mean, found.error) == (0.96, pytest.approx(0.001))
     half = 2.178812829667229 * 0.1  # t(0.975, 6 networks * 2) * 0.1 points
     text = sentence(Reading("made", made), search)
-    assert (
-        f"reaches 96.00 [{96 - half:.2f}, {96 + half:.2f}] % test accuracy; the best published one has 96.73%" in text
-    )
+    assert f"learning_rate 0.1 reaches 96.00 [{96 - half:.2f}, {96 + half:.2f}] % test accuracy" in text
+    assert text.endswith("; the best published one has 96.73%.")
+
+
+def test_gain_over_the_baseline_is_paired_by_seed(made, search):
+    for seed, gain in enumerate((0.010, 0.011, 0.012)):
+        made.run(replace(BEST, seed=seed), test_accuracy=0.95 + gain)
+        made.run(replace(BASELINE, seed=seed), test_accuracy=0.95)
+    low, high = paired([0.010, 0.011, 0.012]).interval()
+    text = sentence(Reading("made", made), search)
+    assert f", +1.10 [{100 * low:+.2f}, {100 * high:+.2f}] points more than the baseline" in text
+
+
+def test_tables_have_a_column_for_each_searched_hyperparameter(made, search):
+    wide = replace(search, space={"momentum": "0 to 0.9", "hidden_sizes": "64, 128"})
+    for table in (trials(wide), configurations(Reading("made", made), wide)):
+        heads = [head.strip() for head in table.splitlines()[0].split("|")]
+        assert {"momentum", "hidden_sizes"} <= set(heads)
 
 
 def test_best_without_a_run_says_so(made, search):
