@@ -8,6 +8,8 @@ import pytest
 
 from tests.crash.grids import until
 
+pytestmark = pytest.mark.long
+
 STOPPED_WITHIN = 2.0
 
 
