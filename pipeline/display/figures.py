@@ -177,23 +177,6 @@ def by_learning_rate(title: str, accuracies: Mapping[str, Mapping[float, float]]
     return figure
 
 
-def search_history(title: str, trials: Mapping[str, Sequence[tuple[int, float]]]) -> "Figure":
-    """The accuracy of each trial (number, accuracy), marked by its state, and the best so far."""
-    figure = _figure(title, 7, 4.5)
-    axes = figure.subplots()
-    for number, (state, points) in enumerate(trials.items()):
-        numbers, values = np.transpose(points)
-        axes.scatter(numbers, 100 * values, marker=_MARKERS[number], color=_COLOURS[number], label=state)
-    complete = np.array(sorted(trials.get("complete", ())))
-    if complete.size:
-        best = np.maximum.accumulate(complete[:, 1])
-        axes.step(complete[:, 0], 100 * best, where="post", color="black", label="best so far")
-    axes.set(xlabel="trial", ylabel="validation accuracy (%)")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return figure
-
-
 def accuracy_map(title: str, accuracies: Mapping[TrainingConfig, float]) -> "Figure":
     """The accuracy of every activation with every loss, a panel for each `hidden_sizes`; a mean where several."""
     panels_of = _sizes(accuracies)

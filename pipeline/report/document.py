@@ -8,13 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline.display import figures
 from pipeline.experiments import STUDIES
 from pipeline.output import decoration
 from pipeline.report import initialisation, longform, outcome, pictures, published, searches, tables
 from pipeline.report.claims import ABOUT_EQUAL, CLEARLY_LONGER, judge_claims
 from pipeline.report.comparison import TARGETS
-from pipeline.report.measured import Runs, require
+from pipeline.report.measured import Runs, Search, require
 from pipeline.report.networks import all_networks, of_base
 from pipeline.report.outcome import prose
 from pipeline.report.reproduced import TOO_WIDE, TOO_WIDE_LOSS, cell, cells
@@ -173,8 +172,16 @@ class _Document:
             yield f"### {search.study}"
             yield prose(searches.standing(search))
             yield searches.configurations(self.reading, search)
-            figure = figures.search_history("", searches.points(search))
-            yield self._figure(f"search-{search.run_id[:8]}", f"History of the search {search.study}", figure)
+            if search.confirmation:
+                yield search.confirmation
+            if "history" in search.pictures:
+                yield self._picture(search, "history")
+
+    def _picture(self, search: Search, name: str) -> str:
+        """Write a picture of a search beside the report's own; returns the markdown that shows it."""
+        file = f"{FIGURES}/search-{search.run_id[:8]}-{name}.png"
+        (self.folder / file).write_bytes(search.pictures[name])
+        return f"![{name.capitalize()} of the search {search.study}]({file})"
 
     def _methods(self) -> Iterator[str]:
         base = self.runs.base
@@ -213,7 +220,8 @@ class _Document:
                 caption = f"Training and test {kind} of all networks by epoch"
                 yield from _fold(caption, self._figure(f"curves-{kind}", caption, figure))
         for search in self.runs.searches:
-            yield from _fold(f"Trials of the search {search.study}", searches.trials(search))
+            others = [self._picture(search, name) for name in search.pictures if name != "history"]
+            yield from _fold(f"Trials of the search {search.study}", "\n\n".join([searches.trials(search), *others]))
         yield '<a id="runs"></a>'
         yield from _fold("The runs behind the figures", tables.run_ids(self.readings, self.everything))
         lacking = [config for config in self.everything if not self.runs.of(config)]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from pipeline.config import TrainingConfig
 from pipeline.data.datasets import Dataset, load
 from pipeline.errors import PipelineError, UsageError
 from pipeline.report import networks
-from pipeline.tracking.store import Store, TrackedRun
+from pipeline.tracking.store import BASELINE_RUN_TAG, BEST_RUN_TAG, Store, TrackedRun
 from pipeline.training.predictions import kept
 
 FIGURES: Final = ("train_accuracy", "train_loss", "test_accuracy", "test_loss", "train_seconds")
@@ -71,7 +71,12 @@ class Search:
         space: the searched ranges, by name.
         best: the configuration it found, as it is retrained on all training images.
         best_accuracy: on the validation images.
-        trials: by number.
+        trials: those that its study trained itself, by number.
+        first: the configuration of the baseline, as it is retrained on all training images.
+        summary: how far the study is and what it cost, in a sentence.
+        confirmation: the best configurations with further seeds, in markdown.
+        table: every trial, in markdown, those that reused a run of another study as well.
+        pictures: of the analysis, PNG by name.
     """
 
     study: str
@@ -80,6 +85,11 @@ class Search:
     best: TrainingConfig
     best_accuracy: float
     trials: Sequence[Trial]
+    first: TrainingConfig | None = None
+    summary: str = ""
+    confirmation: str = ""
+    table: str = ""
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Runs:
@@ -200,12 +210,37 @@ class Runs:
     def _search(self, name: str, run: TrackedRun) -> Search | None:
         trials = sorted(self._trials(name), key=lambda trial: trial.number)
         number = int(run.parameters["best_trial"])
-        best = next((trial.config for trial in trials if trial.number == number), None)
+        of_trial = next((trial.config for trial in trials if trial.number == number), None)
+        best = self._tagged(run, BEST_RUN_TAG) or of_trial
+        first = self._tagged(run, BASELINE_RUN_TAG) or (trials[0].config if trials else None)
         if best is None:
             return None
-        space = json.loads(run.tags["space"])
-        accuracy = run.metrics["best_validation_accuracy"]
-        return Search(name, run.run_id, space, replace(best, validation=False), accuracy, trials)
+        files = self._store.files(run.run_id)
+        texts = {
+            name: self._store.read_file(run.run_id, f"{name}.md").decode() if f"{name}.md" in files else ""
+            for name in ("confirmation", "trials")
+        }
+        return Search(
+            name,
+            run.run_id,
+            json.loads(run.tags["space"]),
+            replace(best, validation=False),
+            run.metrics["best_validation_accuracy"],
+            trials,
+            first,
+            run.description.partition("\n\n")[0],
+            texts["confirmation"],
+            texts["trials"],
+            self._pictures(run),
+        )
+
+    def _tagged(self, run: TrackedRun, tag: str) -> TrainingConfig | None:
+        """The configuration of the run that a tag of a search's run names; the store may have had it before."""
+        return _config(self._store.get(run.tags[tag])) if tag in run.tags else None
+
+    def _pictures(self, run: TrackedRun) -> dict[str, bytes]:
+        paths = [path for path in self._store.files(run.run_id, "analysis") if path.endswith(".png")]
+        return {Path(path).stem: self._store.read_file(run.run_id, path) for path in paths}
 
     def _trials(self, name: str) -> Iterator[Trial]:
         condition = f"tags.study = '{name}' and tags.trial LIKE '%' and params.dataset_digest = '{self.digest}'"

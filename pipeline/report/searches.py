@@ -17,7 +17,7 @@ from pipeline.report.tables import cell
 
 
 def sentence(reading: Reading, search: Search) -> str:
-    """The test accuracy of a search's best configuration, with its interval, and its gain over the first trial."""
+    """The test accuracy of a search's best configuration, with its interval, and its gain over the baseline."""
     named = f"`{search.study}`: {_values(search, search.best)}"
     estimate = accuracy(reading, search)
     if estimate is None:
@@ -35,8 +35,8 @@ def sentence(reading: Reading, search: Search) -> str:
 
 
 def baseline(search: Search) -> TrainingConfig:
-    """The configuration of the first trial, as it is retrained on all training images."""
-    return replace(search.trials[0].config, validation=False)
+    """The configuration that the search is to better, as it is retrained on all training images."""
+    return replace(search.first or search.trials[0].config, validation=False)
 
 
 def _searched(search: Search) -> list[str]:
@@ -74,21 +74,19 @@ def accuracy(reading: Reading, search: Search) -> Estimate | None:
 
 def standing(search: Search) -> str:
     """How the study of a search stands."""
-    states = [trial.state for trial in search.trials]
     space = ", ".join(f"{name} {value}" for name, value in search.space.items())
     return (
-        f"Run `{search.run_id}`; space: {space}. {len(states)} trials: {states.count('complete')} complete, "
-        f"{states.count('pruned')} pruned, {states.count('fail')} failed. The validation images are the last sixth of "
-        "the training images; the best configuration was retrained on all of them and tested once."
+        f"Run `{search.run_id}`; space: {space}. {search.summary} The validation images are the last sixth of the "
+        "training images; the best configuration and the baseline were retrained on all of them and tested."
     )
 
 
 def configurations(reading: Reading, search: Search) -> str:
-    """The best configuration of a search beside the published best and the first trial."""
+    """The best configuration of a search beside the published best and the baseline."""
     of_trials = {trial.config: trial.accuracy for trial in search.trials if trial.state == "complete"}
     names = _searched(search)
     rows = []
-    for label, config in (("best of the search", search.best), ("first trial", baseline(search))):
+    for label, config in (("best of the search", search.best), ("baseline", baseline(search))):
         validation = of_trials.get(replace(config, validation=True))
         accuracies = (cell(reading, config, metric) for metric in ("train_accuracy", "test_accuracy"))
         values = (_value(config, name) for name in names)
@@ -102,20 +100,11 @@ def configurations(reading: Reading, search: Search) -> str:
 
 
 def trials(search: Search) -> str:
-    """Every trial of a search."""
+    """Every trial of a search, as its run has them, or those that its study trained itself."""
+    if search.table:
+        return search.table
     names = _searched(search)
     rows = [[trial.number, trial.state, *(_value(trial.config, name) for name in names),
              "-" if trial.accuracy is None else f"{100 * trial.accuracy:.2f}", f"`{trial.run_id}`"]
             for trial in search.trials]  # fmt: skip
     return markdown_table(rows, ["trial", "state", *names, "validation accuracy (%)", "run"])
-
-
-def points(search: Search) -> dict[str, list[tuple[int, float]]]:
-    """The accuracies of the trials by number, for each state that has any."""
-    states = {}
-    for state in ("complete", "pruned"):
-        found = [(each.number, each.accuracy) for each in search.trials
-                 if each.state == state and each.accuracy is not None]  # fmt: skip
-        if found:
-            states[state] = found
-    return states

@@ -1,7 +1,7 @@
 """Confirming a search: its best configurations with seeds that did not select them, then the test of the winner."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import mean
 from typing import Final
 
@@ -26,13 +26,15 @@ class Candidate:
         number: of its trial.
         config: the network, evaluated on the validation images, with the search's seed.
         value: its accuracy in the search, which chose it for that.
+        run_id: of the trial's run.
         confirmed: its accuracy by seed, for seeds that had no part in the choice.
     """
 
     number: int
     config: TrainingConfig
     value: float
-    confirmed: Mapping[int, float]
+    run_id: str
+    confirmed: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def rank(self) -> tuple[int, float]:
@@ -124,8 +126,9 @@ def _best(study: Study, count: int) -> list[Candidate]:
     complete = [trial for trial in study.trials() if trial.state == TrialState.COMPLETE and trial.value is not None]
     found: dict[TrainingConfig, Candidate] = {}
     for trial in sorted(complete, key=lambda trial: (-float(trial.value or 0.0), trial.number)):
-        if (config := study.config(trial)) is not None and config not in found:
-            found[config] = Candidate(trial.number, config, float(trial.value or 0.0), {})
+        run_id = trial.user_attrs.get("run_id", "")  # a trial that the user added with its value has no run
+        if run_id and (config := study.config(trial)) is not None and config not in found:
+            found[config] = Candidate(trial.number, config, float(trial.value or 0.0), run_id)
     if not found:
         raise PipelineError(
             f"No trial came to its end. {study.summary()} Widen the space, or lower the learning rates."

@@ -23,7 +23,7 @@ from pipeline.search.trials import run_trials
 from pipeline.tracking.models import check_name, register
 from pipeline.tracking.parents import command_run
 from pipeline.tracking.runs import OwnedRun
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import BASELINE_RUN_TAG, BEST_RUN_TAG, Store
 from pipeline.training.networks import Settings, prepared, run_networks
 from pipeline.training.splits import check_batch_size, lineage
 from pipeline.training.task import Outcome, Status
@@ -122,6 +122,9 @@ def _conclude(
     best = candidates[0]
     tested = test(best.config, study.definition.base, plan.seeds, train)
     parent.log_result(_parameters(study, best), _metrics(best, tested[0]))
+    baseline = tested[1].outcomes[plan.seeds[0]]
+    for tag, run_id in ((BEST_RUN_TAG, best.run_id), (BASELINE_RUN_TAG, str(baseline.run_id))):
+        parent.tag(tag, run_id)
     sections = [f"{study.summary()} {tables.spent(study)}"]
     if plan.confirm:
         sections.append(tables.confirmation(study, candidates))

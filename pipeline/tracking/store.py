@@ -1,8 +1,10 @@
 """What the tracking store holds: runs, their histories, and links into MLflow's UI."""
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
 
 PARENT_TAG: Final = "mlflow.parentRunId"
+BEST_RUN_TAG: Final = "best_run"
+"""On a search's run: the run of its best trial; beside it, under BASELINE_RUN_TAG, a test run of the baseline."""
+BASELINE_RUN_TAG: Final = "baseline_run"
 EARLY_STOP_TAG: Final = "early_stop"
 """On a run that was ended for good before its last epoch: no process goes on with it."""
 NOTE_TAG: Final = "mlflow.note.content"
@@ -89,6 +94,15 @@ class Store(Connection):
         """Every point of a metric, by step."""
         metrics = self.call("get_metric_history", run_id, key)
         return sorted((Point(m.key, m.value, m.timestamp, m.step) for m in metrics), key=lambda point: point.step)
+
+    def files(self, run_id: str, folder: str | None = None) -> list[str]:
+        """The paths of a run's artifacts in a folder of them."""
+        return [file.path for file in self.call("list_artifacts", run_id, folder)]
+
+    def read_file(self, run_id: str, path: str) -> bytes:
+        """The bytes of an artifact of a run."""
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(self.call("download_artifacts", run_id, path, folder)).read_bytes()
 
     def models(self, run_id: str) -> list["LoggedModel"]:
         """The models of a run; one that is stored as a whole is READY."""

@@ -53,7 +53,9 @@ def whole(tmp_path_factory):
         Trial(number, state, replace(config, validation=True), accuracy, f"trial-{number}")
         for number, (state, config, accuracy) in enumerate(states)
     ]
-    made.searches = [Search("weak", "0123456789", {"learning_rate": [0.003, 0.3]}, SWEPT[5], 0.96, trials)]
+    found = Search("weak", "0123456789", {"learning_rate": "0.003..0.3 log"}, SWEPT[5], 0.96, trials)
+    texts = {"summary": "The study 'weak' has 3 of 3 trials finished.", "confirmation": "| trial |\n|-------|\n| 1 |"}
+    made.searches = [replace(found, pictures={"history": b"PNG", "slice": b"PNG"}, **texts)]
     write(made, folder)
     return folder
 
@@ -137,7 +139,11 @@ def test_markdown_is_sound(whole):
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
     images = re.findall(r"!\[[^]]+\]\(figures/([^)]+)\)", text)
     assert len(images) == len(set(images))
-    assert {path.name for path in (whole / "figures").iterdir()} == set(images) == PICTURES | {"search-01234567.svg"}
+    assert (
+        {path.name for path in (whole / "figures").iterdir()}
+        == set(images)
+        == PICTURES | {"search-01234567-history.png", "search-01234567-slice.png"}
+    )
     assert text.count("<details>") == text.count("</details>")
 
 

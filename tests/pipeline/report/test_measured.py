@@ -119,6 +119,32 @@ def test_search_is_read_with_its_trials(store, make):
     assert search.trials[2].accuracy == 0.5
 
 
+def test_best_of_a_search_of_any_hyperparameter_is_no_missing_network(store, make):
+    best = replace(ONE, momentum=0.9, init_std="he", batch_size=32)
+    make.run(ONE)
+    tested = make.run(best)
+    make.search(trials=[("complete", best, 0.9)], best=0)
+    runs = Runs(store, BASE)
+    assert runs.searches[0].best == best
+    assert [run.run_id for run in runs.of(best)] == [tested]
+
+
+def test_search_whose_trials_reused_runs_is_read_with_what_its_run_keeps(store, make):
+    make.run(ONE)
+    trial = make.run(replace(ONE, learning_rate=0.2, validation=True), validation_accuracy=0.9)
+    make.search(trials=[("complete", ONE, 0.9)], best=0)
+    [command] = store.search("tags.space LIKE '%'")
+    for tag, value in (("best_run", trial), ("baseline_run", make.run(replace(ONE, momentum=0.5)))):
+        store.client.set_tag(command.run_id, tag, value)
+    store.client.set_tag(command.run_id, "mlflow.note.content", "summary\n\ntables")
+    for path in ("trials.md", "confirmation.md", "analysis/history.png"):
+        store.client.log_text(command.run_id, path, path)
+    [search] = Runs(store, BASE).searches
+    assert (search.best.learning_rate, search.first.momentum) == (0.2, 0.5)
+    assert (search.summary, search.table, search.confirmation) == ("summary", "trials.md", "confirmation.md")
+    assert search.pictures == {"history": b"analysis/history.png"}
+
+
 def test_correct_answers_are_those_of_the_kept_predictions(store, make):
     right = answers(0.9, 0)
     make.run(ONE, right=right)

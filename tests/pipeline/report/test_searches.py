@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.report.measured import Search, Trial
 from pipeline.report.reading import Reading
-from pipeline.report.searches import accuracy, configurations, points, sentence, trials
+from pipeline.report.searches import accuracy, baseline, configurations, sentence, standing, trials
 from pipeline.report.statistics import paired
 from tests.pipeline.report.conftest import BASE, NETWORKS
 
@@ -55,5 +55,15 @@ def test_best_without_a_run_says_so(made, search):
     assert "has not been retrained" in sentence(Reading("made", made), search)
 
 
-def test_points_are_of_trials_with_an_accuracy(search):
-    assert points(search) == {"complete": [(0, 0.9), (1, 0.95)], "pruned": [(2, 0.5)]}
+def test_table_of_the_search_itself_comes_first(search):
+    assert trials(replace(search, table="| all |")) == "| all |"
+
+
+def test_standing_says_what_was_searched_and_how_far_it_is(search):
+    text = standing(replace(search, space={"momentum": "0.0..0.95"}, summary="It has 4 of 4 trials finished."))
+    assert "space: momentum 0.0..0.95. It has 4 of 4 trials finished. The validation images" in text
+
+
+def test_baseline_that_is_no_trial(search):
+    other = replace(BASELINE, momentum=0.5)
+    assert baseline(replace(search, first=other, trials=[])) == other

@@ -28,7 +28,9 @@ def study(tmp_path):
         trial = study.take("command", mine=set(), is_alive=lambda _: False)
         value = [0.90, 0.93, 0.91, None, 0.93, 0.92][number]
         end = End("PRUNED", None, {10: 0.5}) if value is None else End("COMPLETE", value, {10: 0.8, 200: value})
-        study.finish(trial.number, replace(end, attributes={"train_seconds": 40.0 if value else 2.0}))
+        study.finish(
+            trial.number, replace(end, attributes={"run_id": f"run-{number}", "train_seconds": 40.0 if value else 2.0})
+        )
     return study
 
 
@@ -89,7 +91,7 @@ def test_search_without_a_complete_trial_says_what_to_do(tmp_path):
 
 def candidate(number, *values):
     config = replace(BASE, learning_rate=0.1 + number / 100)
-    return Candidate(number, config, 0.9, dict(enumerate(values, start=1)))
+    return Candidate(number, config, 0.9, "run", dict(enumerate(values, start=1)))
 
 
 def test_only_a_difference_beyond_chance_tells_candidates_apart():
