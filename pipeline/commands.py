@@ -22,6 +22,7 @@ from pipeline.report.document import FIGURES, write
 from pipeline.report.measured import Runs, require
 from pipeline.search.search import Plan, search
 from pipeline.search.space import DEFAULT_SPACE, Space
+from pipeline.tracking.artifacts import check_not_moved
 from pipeline.tracking.models import check_name, load_served, register_best
 from pipeline.tracking.parents import command_run
 from pipeline.tracking.runs import OwnedRun
@@ -111,6 +112,7 @@ def predict(model_uri: str, images: Path, parameters: Mapping[str, str]) -> None
         PipelineError: naming pictures that cannot be read, after the others are classified.
     """
     store = Store.open()
+    check_not_moved(store)
     model = load_served(model_uri)
     drawings = read_images(images, model.image_shape)
     predictions = classify(drawings.names, drawings.images, drawings.doubts, model.predict)

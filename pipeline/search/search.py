@@ -20,6 +20,7 @@ from pipeline.search.space import Space
 from pipeline.search.storage import Storage, storage_url
 from pipeline.search.study import Definition, Study
 from pipeline.search.trials import run_trials
+from pipeline.tracking.artifacts import check_artifacts
 from pipeline.tracking.models import check_name, register
 from pipeline.tracking.parents import command_run
 from pipeline.tracking.runs import OwnedRun
@@ -101,6 +102,7 @@ def search(
     with command_run(store, f"search {name}", parameters, parent_id=parent_id) as parent:
         parent.tag("study", name)
         parent.tag("space", json.dumps({name: str(values) for name, values in space.values.items()}))
+        check_artifacts(store, parent.run_id)
         parent.log_dataset(lineage(dataset, "training", settings.data_dir))
         run_trials(study, store, parent, dataset, settings)
         return _conclude(study, plan, store, parent, dataset, settings)

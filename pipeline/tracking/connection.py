@@ -4,21 +4,25 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
 from pipeline.errors import first_line as first_line  # noqa: PLC0414 - for those that know it from here
 from pipeline.log import is_verbose
+from pipeline.tracking.faults import Address, explained, is_of_a_store, passes, translated
+from pipeline.tracking.first_contact import announced, experiment_id, make_sqlite_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 OUTAGE_SECONDS: Final = float(os.environ.get("PIPELINE_OUTAGE_SECONDS", "180"))
 """How long a store may be out before work on it stops."""
+_OF_RUNS_ARTIFACTS: Final = {"log_text", "log_artifact", "log_figure", "list_artifacts", "download_artifacts"}
+_OF_MODELS_ARTIFACTS: Final = {"log_model_artifacts", "list_logged_model_artifacts"}
+_T = TypeVar("_T")
 _log: Final = logging.getLogger(__name__)
 _leaving: Final = threading.Event()
 
@@ -46,18 +50,20 @@ class Connection:
         """
         _quiet()
         import mlflow
-        from mlflow.exceptions import MlflowException
 
-        uri = mlflow.get_tracking_uri()
-        try:
-            with _environment(MLFLOW_HTTP_REQUEST_TIMEOUT="5"), translated():
-                experiment_id = _experiment_id(_client(uri))
-        except (MlflowException, OSError) as error:
-            raise PipelineError(
-                f"The tracking store {without_password(uri)} cannot be used ({first_line(error)}). "
-                "Start it, or set MLFLOW_TRACKING_URI to one that answers."
-            ) from error
-        return cls(uri, experiment_id)
+        connection = cls(mlflow.get_tracking_uri(), "")
+        with announced(connection.address, OUTAGE_SECONDS):
+            connection.experiment_id = connection.patiently("open", connection._first_contact)
+        return connection
+
+    def _first_contact(self) -> str:
+        make_sqlite_store(self.uri)
+        return experiment_id(self.client, self.address)
+
+    @property
+    def address(self) -> Address:
+        """The store, as messages name it."""
+        return Address(self.uri)
 
     @property
     def client(self) -> "MlflowClient":
@@ -71,7 +77,27 @@ class Connection:
         Raises:
             PipelineError: if it stays out for OUTAGE_SECONDS, or refuses.
         """
-        from mlflow.exceptions import MlflowException
+        if method in _OF_RUNS_ARTIFACTS:
+            return self.artifact_request(f"of run {args[0]}", lambda: getattr(self.client, method)(*args, **kwargs))
+        if method in _OF_MODELS_ARTIFACTS:
+            return self.artifact_request(f"of model {args[0]}", lambda: getattr(self.client, method)(*args, **kwargs))
+        return self.patiently(method, lambda: getattr(self.client, method)(*args, **kwargs))
+
+    def artifact_request(self, location: str, request: Callable[[], _T]) -> _T:
+        """Make a request to the artifact store, as `patiently` does; its errors name `location`."""
+        return self.patiently("artifacts", request, Address.of_artifacts(location))
+
+    def patiently(self, name: str, request: Callable[[], _T], address: Address | None = None) -> _T:
+        """Make a request, trying again while the store is out.
+
+        Args:
+            name: of the request, for messages.
+            request: to make.
+            address: that errors name; by default the tracking store's.
+
+        Raises:
+            PipelineError: if the store stays out for OUTAGE_SECONDS, or refuses.
+        """
         from tenacity import (
             Retrying,
             retry_if_exception,
@@ -82,34 +108,29 @@ class Connection:
         )
 
         attempts = Retrying(
-            retry=retry_if_exception(self._passes),
+            retry=retry_if_exception(lambda error: passes(error, self.address)),
             wait=wait_random_exponential(multiplier=0.2, max=5),
             stop=stop_after_delay(OUTAGE_SECONDS) | stop_when_event_set(_leaving),
             sleep=sleep_using_event(_leaving),
             before_sleep=lambda state: _log.info(
-                "%s failed for the %dth time, is tried again", method, state.attempt_number
+                "%s failed for the %dth time, is tried again", name, state.attempt_number
             ),
             reraise=True,
         )
         try:
-            return attempts(self._attempt, method, *args, **kwargs)
-        except (MlflowException, OSError) as error:
-            raise PipelineError(
-                f"The tracking store {without_password(self.uri)} does not take {method} ({first_line(error)}). "
-                "Everything reached is kept: run the same command again when the store is well."
-            ) from error
+            answer: _T = attempts(_translating, request)
+        except PipelineError:
+            raise
+        except Exception as error:
+            if not is_of_a_store(error):
+                raise
+            raise PipelineError(explained(error, address or self.address, name)) from error
+        return answer
 
-    def _attempt(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        with translated():
-            return getattr(self.client, method)(*args, **kwargs)
 
-    def _passes(self, error: BaseException) -> bool:
-        from mlflow.exceptions import MlflowException
-
-        if not isinstance(error, MlflowException) or "disk" in str(error):
-            return False
-        remote = self.uri.startswith("http")
-        return error.error_code == "TEMPORARILY_UNAVAILABLE" or (remote and error.error_code == "INTERNAL_ERROR")
+def _translating(request: Callable[[], _T]) -> _T:
+    with translated():
+        return request()
 
 
 @cache
@@ -117,27 +138,6 @@ def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Make MLflow's own error of a database's, as MLflow does once it has opened it."""
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
-    from sqlalchemy.exc import OperationalError
-
-    try:
-        yield
-    except OperationalError as error:
-        raise MlflowException(first_line(error), error_code=TEMPORARILY_UNAVAILABLE) from error
-
-
-def _experiment_id(client: "MlflowClient") -> str:
-    if experiment_id := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return str(client.get_experiment(experiment_id).experiment_id)
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
-    experiment = client.get_experiment_by_name(name)
-    return str(experiment.experiment_id if experiment else client.create_experiment(name))
 
 
 @cache
@@ -157,20 +157,6 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", module=r"(mlflow|sqlalchemy|alembic|pydantic)\b")
         for library in ("mlflow", "alembic", "sqlalchemy"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
 
 
 def without_password(uri: str) -> str:

@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pipeline.errors import PipelineError, UsageError
-from pipeline.tracking.connection import first_line, translated
+from pipeline.errors import PipelineError, UsageError, first_line
+from pipeline.tracking.artifacts import has_model
+from pipeline.tracking.faults import translated
 from pipeline.tracking.store import Store
 from pipeline.training.task import Outcome, accuracy, evaluation_split
 
@@ -164,6 +165,11 @@ def _register_version(store: Store, name: str, run_id: str, tags: Mapping[str, s
     model = next((model for model in store.models(run_id) if model.status == "READY"), None)
     if model is None:
         raise PipelineError(f"Run {run_id} has no model to register; train it again with -P force=true.")
+    if not has_model(store, model.model_id):
+        raise PipelineError(
+            f"The model of run {run_id} is no longer in {model.artifact_location}; train the network again with "
+            "--force (-P force=true)."
+        )
     source = f"models:/{model.model_id}"
     version = store.call("create_model_version", name, source, run_id=run_id, tags=dict(tags), model_id=model.model_id)
     return str(version.version)

@@ -10,6 +10,7 @@ from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
 from pipeline.display.progress import progress
 from pipeline.errors import Interrupted, PipelineError
+from pipeline.tracking.artifacts import check_artifacts
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import Store
 from pipeline.training.executor import cost, run_tasks, stop_on_signal
@@ -58,6 +59,7 @@ def run_networks(
         Interrupted: on Ctrl-C or SIGTERM, naming what is finished and how to go on.
     """
     settings = settings.resolved()
+    check_artifacts(store, parent.run_id)
     parent.log_dataset(lineage(dataset, "training", settings.data_dir))
     outcomes: dict[TrainingConfig, Outcome] = {}
     tasks = []

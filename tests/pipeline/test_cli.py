@@ -131,6 +131,7 @@ def test_tracking_server_that_does_not_answer_stops_before_training(monkeypatch)
         free.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr("pipeline.tracking.connection.OUTAGE_SECONDS", 0.5)
     result = run("grid", "--dataset", "digits")
     assert result.exit_code == 1
     [line] = lines(result)

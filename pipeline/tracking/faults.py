@@ -1,0 +1,227 @@
+"""What an error of a store means, in one place: whether it passes by itself, and else what helps against it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from pipeline.errors import first_line
+from pipeline.redaction import redacted
+
+_PACKAGES: Final = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+    "google": "google-cloud-storage",
+    "azure": "azure-storage-blob",
+}
+"""What pip calls a package, where that is not the name of its module."""
+_REFUSED_BY_DATABASE: Final = re.compile(r"authentication failed|Access denied|no password supplied|Login failed")
+_NOT_WRITTEN: Final = re.compile(
+    r"disk|readonly|read-only|Permission denied|No space left|unable to open database|quota"
+)
+_DELETED: Final = re.compile(r"The (run|experiment) (\S+) must be in the 'active' state")
+_MISSING_RUN: Final = re.compile(r"Run with id=(\w+) not found")
+_OTHER_SCHEMA: Final = re.compile(r"database schema \(found version (\w+)")
+_PASSING_STATUS: Final = (429, 502, 503, 504)
+_ARTIFACT_STORE: Final = "artifact store"
+_CLOUDS: Final = ("boto", "s3transfer", "google", "azure", "requests")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A store, as messages name it.
+
+    Attributes:
+        uri: where it is.
+        kind: what it is: "tracking store".
+        variable: the environment variable that names it.
+    """
+
+    uri: str
+    kind: str = "tracking store"
+    variable: str = "MLFLOW_TRACKING_URI"
+
+    def __str__(self) -> str:
+        """Its kind and address, without a password."""
+        return f"{self.kind} {redacted(self.uri)}"
+
+    @classmethod
+    def of_artifacts(cls, location: str) -> Self:
+        """The artifact store at a location."""
+        return cls(location, _ARTIFACT_STORE)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server answers for it by HTTP."""
+        return self.uri.startswith("http")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Make MLflow's own error of a database's, as MLflow does once it has opened it."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield
+    except OperationalError as error:
+        raise MlflowException(first_line(error), error_code=TEMPORARILY_UNAVAILABLE) from error
+
+
+def is_of_a_store(error: BaseException) -> bool:
+    """Whether an error comes from a store, or from what it stands on: a database, a driver, a cloud, a file system."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    known = isinstance(error, (MlflowException, SQLAlchemyError, OSError, ImportError))
+    return known or type(error).__module__.startswith(_CLOUDS)
+
+
+def passes(error: BaseException, address: Address) -> bool:
+    """Whether the same request may succeed a little later, because the store is out and not refusing."""
+    from mlflow.exceptions import MlflowException
+
+    text = str(error)
+    if _status(error) in _PASSING_STATUS:
+        return True
+    if not isinstance(error, MlflowException) or _NOT_WRITTEN.search(text) or _REFUSED_BY_DATABASE.search(text):
+        return False
+    return error.error_code == "TEMPORARILY_UNAVAILABLE" or (address.is_remote and error.error_code == "INTERNAL_ERROR")
+
+
+def explained(error: BaseException, address: Address, request: str) -> str:
+    """What went wrong and what helps, in one line.
+
+    Args:
+        error: that a request to the store ended in.
+        address: of the store.
+        request: that was made, in MLflow's words: "log_batch".
+    """
+    fault = _Fault(error, address, request, first_line(error).strip().rstrip("."))
+    lines = (line for meaning in _MEANINGS if (line := meaning(fault)))
+    return next(lines, f"The {address} does not take {request} ({fault.reason}). --verbose shows more.")
+
+
+class _Fault(NamedTuple):
+    error: BaseException
+    address: Address
+    request: str
+    reason: str
+
+
+def _uninstalled(fault: _Fault) -> str:
+    if not isinstance(fault.error, ImportError):
+        return ""
+    package = _pip(fault.error)
+    return (
+        f"The {fault.address} needs a package that is not installed ({fault.reason}). Install it: pip install {package}"
+    )
+
+
+def _unknown_scheme(fault: _Fault) -> str:
+    if type(fault.error).__name__ not in {"NoSuchModuleError", "ArgumentError"}:
+        return ""
+    return (
+        f"The {fault.address} cannot be opened ({fault.reason}). Set {fault.address.variable} to an address such as "
+        "sqlite:///mlflow.db."
+    )
+
+
+def _of_another_mlflow(fault: _Fault) -> str:
+    """The database's tables are not those of this MLflow: older, or newer than it knows."""
+    found = _OTHER_SCHEMA.search(fault.reason)
+    if not found:
+        return ""
+    import mlflow
+
+    versions = Path(mlflow.__file__).parent / "store/db_migrations/versions"
+    if any(versions.glob(f"{found[1]}_*.py")):
+        return (
+            f"The {fault.address} was made by an older MLflow. Make a copy of the database, then run: "
+            f"mlflow db upgrade {redacted(fault.address.uri)}"
+        )
+    return (
+        f"The {fault.address} was made by a newer MLflow than this one, {mlflow.__version__}. "
+        "Run: pip install --upgrade mlflow"
+    )
+
+
+def _refused(fault: _Fault) -> str:
+    """The store knows the user too little: no or wrong credentials, or no permission."""
+    error, address, request, reason = fault
+    code, status = getattr(error, "error_code", None), _status(error)
+    if _REFUSED_BY_DATABASE.search(reason):
+        return f"The {address} refuses its user or password ({reason}). Correct them in {address.variable}."
+    if status == 401 or code in {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}:  # noqa: PLR2004 - HTTP's
+        return (
+            f"The {address} refuses the credentials ({reason}). Set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD to those of a user that it knows."
+        )
+    if status == 403 or code == "PERMISSION_DENIED":  # noqa: PLR2004 - HTTP's
+        return (
+            f"The {address} does not permit {request} ({reason}). Have its administrator grant the permission, or set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to those of a user who has it."
+        )
+    return ""
+
+
+def _gone(fault: _Fault) -> str:
+    if deleted := _DELETED.search(fault.reason):
+        kind, identity = deleted.groups()
+        return (
+            f"The {kind} {identity} was deleted while it was in use. Restore it: "
+            f"mlflow {kind}s restore --{kind}-id {identity}"
+        )
+    if missing := _MISSING_RUN.search(fault.reason):
+        return (
+            f"The run {missing[1]} is no longer in the {fault.address}. Run the same command again: it makes a new one."
+        )
+    return ""
+
+
+def _out(fault: _Fault) -> str:
+    if not passes(fault.error, fault.address):
+        return ""
+    return (
+        f"The {fault.address} does not answer ({fault.reason}). Everything reached is kept: start it, or set "
+        f"{fault.address.variable} to one that answers, and run the same command again when the store is well."
+    )
+
+
+def _not_written(fault: _Fault) -> str:
+    if "not a database" in fault.reason:
+        return f"The {fault.address} is no database ({fault.reason}). Set {fault.address.variable} to another file."
+    if fault.address.kind == _ARTIFACT_STORE or _NOT_WRITTEN.search(str(fault.error)):
+        return (
+            f"The {fault.address} cannot be written ({fault.reason}). Allow writing there. Run the same command again."
+        )
+    return ""
+
+
+_MEANINGS: Final = (_uninstalled, _unknown_scheme, _of_another_mlflow, _refused, _gone, _out, _not_written)
+
+
+def _pip(error: ImportError) -> str:
+    module = (error.name or "").split(".")[0]
+    return _PACKAGES.get(module, module or "it")
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status of an answer that `requests` made an error of."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def local_folder(uri: str) -> Path | None:
+    """The folder that an artifact location names, or None if it is on no file system of this machine."""
+    parts = urlsplit(uri)
+    if parts.scheme not in {"", "file"}:
+        return None
+    from urllib.request import url2pathname
+
+    return Path(url2pathname(parts.path))
