@@ -116,4 +116,4 @@ def _statements(found: Sequence[Reading], names: dict[Reading, str]) -> str:
             holds = sum(verdict is Verdict.HOLDS for verdict in verdicts)
             rows.append([claims[0].number, each[0].text, *(_SIGNS[verdict] for verdict in verdicts),
                          f"{holds} of {known}"])  # fmt: skip
-    return markdown_table(rows, ["claim", "statement", *names.values(), "holds in"], texts=2)
+    return markdown_table(rows, ["", "statement", *names.values(), "holds in"], texts=2)

@@ -16,6 +16,7 @@ _FIGURE_HEADS: Final = ("run", "metric", "measured", "published")
 _COMPARISON_HEADS: Final = (
     "claim", "statement", "pair", "measure", "seeds", "difference", "low", "high", "level", "adjusted_p",
     "share_of_seeds", "verdict",
+    "claimed_low", "claimed_high",
 )  # fmt: skip
 
 
@@ -54,6 +55,7 @@ def comparisons(claims: Sequence[Claim]) -> Iterator[list[object]]:
                     *(claim.number, each.text, name, each.measure.name),
                     *(estimate.seeds, estimate.mean, low, high, level),
                     *(p, share, verdict.short),
+                    *((each.region.low, each.region.high) if each.region else ("", "")),
                 ]
 
 

@@ -28,6 +28,7 @@ _VERDICT_STYLES: Final = {
     Verdict.REFUTED: ("#D55E00", "X"),
     Verdict.OPEN: ("#000000", "s"),
 }
+_BOUND: Final[dict[str, Any]] = {"ls": "", "marker": "|", "markersize": 12, "color": "grey", "markeredgewidth": 2}
 _SERIES: Final = ((TRAINING, "o"), ("#009E73", "s"), ("#CC79A7", "^"), ("#E69F00", "v"), ("#000000", "P"))
 _SPLITS: Final = {"train": (TRAINING, "-"), "test": (TEST, "--")}
 _LABELS: Final = {"loss": "loss", "accuracy": "accuracy (%)"}
@@ -151,6 +152,8 @@ def _forest_panel(axes: "Axes", group: Sequence[tuple[Claim, Any]], *, ratio: bo
         if interval := each.overall.estimate.interval(each.level):
             axes.plot([scale(end) for end in interval], [row, row], color=colour, lw=2)
         axes.plot([scale(each.overall.estimate.mean)], [row], marker, color=colour)
+        bounds = [bound for bound in (each.region.low, each.region.high) if bound and math.isfinite(bound)]
+        axes.plot([scale(bound) for bound in bounds], [row] * len(bounds), **_BOUND)
     axes.axvline(1 if ratio else 0, color="grey", lw=0.8)
     axes.set_yticks(range(len(group)), [f"{claim.number}: {each.text}" for claim, each in reversed(group)], fontsize=8)
     if ratio:
@@ -177,7 +180,7 @@ def _verdict_handles() -> list[Any]:
     return [
         Line2D([], [], color=colour, marker=marker, ls="-", label=verdict.short)
         for verdict, (colour, marker) in _VERDICT_STYLES.items()
-    ]
+    ] + [Line2D([], [], label="claimed bound, where it is not the line", **_BOUND)]
 
 
 def by_learning_rate(lines: Mapping[str, Mapping[float, Sequence[float]]]) -> "Figure":

@@ -118,6 +118,7 @@ class Judgement:
         pairs: each pair by itself.
         missing: the networks without which it cannot be judged.
         remedy: what would decide a statement that is not decided.
+        region: where the number has to lie; None where no networks are compared.
     """
 
     text: str
@@ -131,6 +132,7 @@ class Judgement:
     pairs: Sequence[JudgedPair] = ()
     missing: Sequence[TrainingConfig] = ()
     remedy: str = ""
+    region: Region | None = None
 
     @property
     def reversed_pairs(self) -> list[JudgedPair]:
@@ -210,6 +212,7 @@ def _judged(
         pairs,
         statement.missing,
         remedy(overall.estimate, statement.region, level) if verdict is Verdict.OPEN else "",
+        statement.region,
     )
 
 

@@ -58,6 +58,14 @@ def test_forest_has_a_row_for_each_compared_statement(made):
     assert pictures.forest([]) is None
 
 
+def test_forest_marks_the_bounds_that_a_statement_claims(made):
+    for seed in (0, 1, 2):
+        made.published(NETWORKS, seed=seed)
+    ratios = pictures.forest(judge_claims(Reading("made", made))).get_axes()[1]
+    marked = {round(float(x), 3) for line in ratios.lines if line.get_marker() == "|" for x in line.get_xdata()}
+    assert marked == {0.75, round(4 / 3, 3), 1.2}  # about equal, and clearly longer
+
+
 def test_networks_are_shown_beside_their_published_figures(made):
     made.published(NETWORKS[:4], test_accuracy=lambda _config, value: value + 0.01)
     cells = [cell(Reading("made", made), config, "test_accuracy") for config in NETWORKS[:4]]
