@@ -19,7 +19,7 @@ from model.activations import ACTIVATIONS
 from model.fit import fit
 from model.losses import make_loss
 from model.network import Network
-from model.sgd import Sgd
+from model.optimizers import Sgd
 from pipeline.config import TrainingConfig
 from pipeline.data.datasets import Dataset, load
 from pipeline.tracking.store import Store

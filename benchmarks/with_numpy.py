@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchmarks.job import BATCH, LEARNING_RATE, MARGIN, SEED, Contender, Kind, Weights
 from model.fit import fit
 from model.losses import make_loss
-from model.sgd import Sgd
+from model.optimizers import Sgd
 
 
 class ThisProject(Contender):

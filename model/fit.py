@@ -12,8 +12,8 @@ from model.arrays import Floats, Integers
 from model.examples import Examples
 from model.losses import Loss
 from model.network import Network
+from model.optimizers import Optimizer
 from model.randomness import rng
-from model.sgd import Sgd
 
 EVALUATED_TOGETHER = 250
 """Images in a slice of `evaluate`: enough for a fast product, few enough to stay in cache."""
@@ -69,7 +69,7 @@ class Progress:
         epoch_ended: whether the last of an epoch's mini-batches is the last one seen.
         windows: the points of the training curve since the last record.
         seconds: spent on training alone since the last record.
-        position: where to go on from, with the states of network and Sgd as they are now.
+        position: where to go on from, with the states of network and optimizer as they are now.
     """
 
     epoch: int
@@ -118,7 +118,7 @@ class Evaluation(NamedTuple):
 def fit(
     network: Network,
     loss: Loss,
-    sgd: Sgd,
+    optimizer: Optimizer,
     examples: Examples,
     *,
     batch_size: int,
@@ -133,14 +133,14 @@ def fit(
     Args:
         network: trained in place.
         loss: what is made small.
-        sgd: moves the network's parameters.
+        optimizer: moves the network's parameters.
         examples: all are seen once in each epoch, in an order drawn anew; the last mini-batch may be smaller.
         batch_size: images in a mini-batch.
         max_epoch: epochs in the whole training, those before `position` included.
         disp_freq: mini-batches in a window of the training curve. A smaller last one closes with the training.
         seed: of the order of the examples.
-        position: where to go on; the states of `network` and `sgd` must be those of that moment. The result is the
-            same, bit for bit, as that of a training without a stop.
+        position: where to go on; the states of `network` and `optimizer` must be those of that moment. The result is
+            the same, bit for bit, as that of a training without a stop.
         interval: seconds of training after which there is a record at the end of a stretch, even inside an epoch.
 
     Yields:
@@ -165,7 +165,7 @@ def fit(
             indices = order[done * batch_size : (done + count) * batch_size]
             labels = examples.labels[indices]
             targets = one_hot.take(labels, axis=0)
-            scores = _train(network, loss, sgd, examples, indices, targets, batch_size)
+            scores = _train(network, loss, optimizer, examples, indices, targets, batch_size)
             value, right = _judge(loss, scores, targets, labels)
             if not math.isfinite(value):
                 number, value = _first_not_finite(loss, scores, targets, batch_size)
@@ -205,7 +205,7 @@ def evaluate(network: Network, loss: Loss, examples: Examples) -> Evaluation:
 def _train(
     network: Network,
     loss: Loss,
-    sgd: Sgd,
+    optimizer: Optimizer,
     examples: Examples,
     indices: Integers,
     targets: Floats,
@@ -219,9 +219,9 @@ def _train(
             part = slice(start, start + batch_size)
             outputs = scores[part] = network.forward(examples.batch(indices[part]))
             gradient = loss.backward(outputs, targets[part])
-            gradient *= sgd.learning_rate
+            gradient *= optimizer.gradient_scale
             network.backward(gradient)
-            sgd.step()
+            optimizer.step()
     return scores
 
 

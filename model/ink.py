@@ -6,6 +6,7 @@ But the network sees (x - 128) / 255, in which the background is not zero and ta
 """
 
 from bisect import bisect_right
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,16 @@ from model.parameter import Parameter
 BACKGROUND = 128 / 255
 """What scaling subtracts from x / 255: minus this is the background's value in the network's input."""
 
-try:
-    from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
-except ImportError:  # it is not part of NumPy's public face
-    __cpu_features__ = {}
+_AVX512: Final = frozenset({"AVX512F", "AVX512_SKX", "X86_V4"})
+"""How releases of NumPy call the features of a processor that has AVX-512."""
 
-_PRODUCT: int = 1_000_000 if __cpu_features__.get("AVX512F") else 4_000_000
+
+def _has_avx512() -> bool:
+    features = np.show_config("dicts")["SIMD Extensions"]
+    return not _AVX512.isdisjoint([*features["baseline"], *features["found"]])
+
+
+_PRODUCT: int = 1_000_000 if _has_avx512() else 4_000_000
 """Multiplications in a product that does not come apart any further.
 
 Up to a million, OpenBLAS multiplies without packing the matrices first, where there is AVX-512. Elsewhere, each part

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from model.activations import Activation, Relu
 from model.arrays import Floats, Integers, Pixels
+from model.initialization import standard_deviations
 from model.ink import InkLinear
 from model.memory import Scratch
 from model.parameter import Parameter, overwrite
@@ -83,7 +84,7 @@ class Network:
         sizes: Sequence[int],
         activation: Activation,
         *,
-        init_std: float | Literal["he"],
+        init_std: float | str | Sequence[float],
         seed: int,
         pixel_order: Integers,
         dtype: DTypeLike = np.float32,
@@ -93,16 +94,15 @@ class Network:
         Args:
             sizes: features, outputs of each hidden layer, classes: (784, 128, 10) or (784, 256, 64, 10).
             activation: follows the last hidden layer; those before it are followed by ReLU.
-            init_std: standard deviation of the weights, or "he" for sqrt(2 / fan_in) in each layer
-                (He et al., 2015, https://arxiv.org/abs/1502.01852).
+            init_std: standard deviation of the weights: as `standard_deviations` takes it.
             seed: networks of one seed and the same sizes start from the same weights.
             pixel_order: (features,), the order of the columns in the examples that it will be given.
             dtype: of all of its numbers.
         """
         random = rng(seed, "weights")
         layers = []
-        for fan_in, fan_out in pairwise(sizes):
-            std = (2 / fan_in) ** 0.5 if init_std == "he" else init_std
+        deviations = standard_deviations(init_std, sizes)
+        for (fan_in, fan_out), std in zip(pairwise(sizes), deviations, strict=True):
             weight = random.normal(0, std, (fan_in, fan_out)).astype(dtype)
             layers.append(Linear(weight, np.zeros(fan_out, dtype)))
         first = InkLinear(*layers[0].dense(), pixel_order)

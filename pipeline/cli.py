@@ -11,7 +11,7 @@ import click
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline.config import TrainingConfig, format_sizes, parse_sizes
+from pipeline.config import TrainingConfig, parse_init_std, parse_sizes
 from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import STUDIES
 from pipeline.log import VERBOSE, show_log
@@ -39,18 +39,15 @@ class _OneLineErrors(click.Group):
             ctx.exit(130)
 
 
-class _InitStd(click.ParamType[Any]):
-    name = "float|he"
+class _Text(click.ParamType[Any]):
+    """A value that `parse` reads; it raises UsageError where it cannot."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == "he" else click.FLOAT.convert(value, param, ctx)
-
-
-class _HiddenSizes(click.ParamType[Any]):
-    name = "sizes"
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self.parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
-        return parse_sizes(value) if isinstance(value, str) else value
+        return self.parse(value) if isinstance(value, str) else value
 
 
 class _List(click.ParamType[Any], Generic[_T]):
@@ -92,11 +89,12 @@ class _Path(click.Path):
 
 
 _PATH = _Optional(_Path())
+_SIZES = _Text("sizes", parse_sizes)
 _TYPES: dict[str, click.ParamType[Any]] = {
-    "hidden_sizes": _HiddenSizes(),
+    "hidden_sizes": _SIZES,
     "activation": click.Choice(list(ACTIVATIONS)),
     "loss": click.Choice(list(LOSSES)),
-    "init_std": _InitStd(),
+    "init_std": _Text("float|rule|float/...", parse_init_std),
 }
 
 
@@ -196,13 +194,14 @@ _REGISTER = click.option(
 
 def _told(values: dict[str, Any]) -> dict[str, str]:
     """Parameters as MLflow keeps them."""
-    return {
-        name: ",".join(map(_text, value)) if isinstance(value, list) else _text(value) for name, value in values.items()
-    }
+    return {name: _text(name, value) for name, value in values.items()}
 
 
-def _text(value: Any) -> str:
-    return format_sizes(value) if isinstance(value, tuple) else str(value)
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(_text(name, each) for each in value)
+    form = {item.name: item.metadata.get("format", str) for item in fields(TrainingConfig)}.get(name, str)
+    return str(value) if value is None else str(form(value))
 
 
 def _be_verbose() -> None:
@@ -244,7 +243,7 @@ def train(settings: "Settings", **values: Any) -> None:
 @main.command()
 @click.option(
     "--hidden-sizes",
-    type=_List(_HiddenSizes()),
+    type=_List(_SIZES),
     default="128,256x64",
     show_default=True,
     help="Units of each hidden layer, joined by x; a comma separates networks.",
@@ -280,7 +279,7 @@ def grid(
 
 @main.command()
 @click.option("--study", type=_Optional(click.STRING), help=f"One of {', '.join(STUDIES)}; default: all.")
-@click.option("--hidden-sizes", type=_Optional(_HiddenSizes()), help="Instead of the study's.")
+@click.option("--hidden-sizes", type=_Optional(_SIZES), help="Instead of the study's.")
 @click.option("--activation", type=_Optional(click.STRING), help="Instead of the study's.")
 @click.option("--loss", type=_Optional(click.STRING), help="Instead of the study's.")
 @click.option("--learning-rates", type=_List(click.FLOAT), default="", help="Instead of the study's.")

@@ -3,14 +3,13 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
-from functools import cache
-from pathlib import Path
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Final
 
 import model
 from model.activations import ACTIVATIONS
+from model.initialization import RULES
 from model.losses import LOSSES
 from pipeline.errors import UsageError
 
@@ -37,6 +36,30 @@ def parse_sizes(text: str) -> tuple[int, ...]:
 def format_sizes(sizes: Iterable[int]) -> str:
     """Write the units of each hidden layer as `parse_sizes` reads them."""
     return "x".join(map(str, sizes))
+
+
+def parse_init_std(text: str) -> float | str | tuple[float, ...]:
+    """Read `init_std`: the name of a rule, a number, or numbers for the layers.
+
+    Raises:
+        UsageError: `text` is none of these.
+
+    Example:
+        >>> parse_init_std("0.05/0.15")
+        (0.05, 0.15)
+    """
+    if text in RULES:
+        return text
+    try:
+        first, *others = (float(number) for number in text.split("/"))
+    except ValueError:
+        raise _refusal("init_std", text, _INIT_STD) from None
+    return (first, *others) if others else first
+
+
+def format_init_std(value: float | str | Sequence[float]) -> str:
+    """Write `init_std` as `parse_init_std` reads it."""
+    return str(value) if isinstance(value, str | float | int) else "/".join(map(str, value))
 
 
 def _parameter(default: Any, text: str, **conversion: Callable[[Any], Any]) -> Any:
@@ -74,8 +97,12 @@ class TrainingConfig:
     max_epoch: int = _parameter(200, "Passes over the training images.")
     disp_freq: int = _parameter(50, "Mini-batches between two points of the training curve.")
     test_epoch: int = _parameter(5, "Epochs between two evaluations.")
-    init_std: float | Literal["he"] = _parameter(
-        0.01, "Standard deviation of the initial weights, or 'he' for sqrt(2 / fan_in)."
+    init_std: float | str | tuple[float, ...] = _parameter(
+        0.01,
+        f"Standard deviation of the initial weights: a number, a rule ({', '.join(RULES)}), or numbers for the layers "
+        "joined by /, the last for all that follow.",
+        parse=parse_init_std,
+        format=format_init_std,
     )
     hinge_margin: float = _parameter(5.0, "Margin of the hinge loss.")
     seed: int = _parameter(0, "Seed of the initial weights and of the order of images.")
@@ -96,8 +123,22 @@ class TrainingConfig:
         for name in ("batch_size", "max_epoch", "disp_freq", "test_epoch"):
             _require(name, getattr(self, name), "a whole number from 1 up", getattr(self, name) >= 1)
         _require("seed", self.seed, "a whole number from 0 up", self.seed >= 0)
-        if self.init_std != "he":
-            self._real("init_std", "a number above 0, or 'he'", lambda value: value > 0)
+        self._check_init_std()
+
+    def _check_init_std(self) -> None:
+        if isinstance(self.init_std, str):
+            _require("init_std", self.init_std, _INIT_STD, self.init_std in RULES)
+        elif isinstance(self.init_std, Sequence):
+            values = tuple(map(float, self.init_std))
+            layers = self.hidden_layers + 1
+            sizes = format_sizes(self.hidden_sizes)
+            accepted = f"at most {layers} numbers, because hidden_sizes={sizes} has {layers} layers"
+            _require("init_std", format_init_std(values), accepted, 1 <= len(values) <= layers)
+            positive = all(math.isfinite(value) and value > 0 for value in values)
+            _require("init_std", format_init_std(values), _INIT_STD, positive)
+            object.__setattr__(self, "init_std", values)
+        else:
+            self._real("init_std", _INIT_STD, lambda value: value > 0)
 
     def _real(self, name: str, accepted: str, test: Any) -> None:
         try:
@@ -160,30 +201,24 @@ class TrainingConfig:
         return cls(dataset=values.pop("dataset"), **values)
 
     def fingerprint(self, dataset_digest: str) -> str:
-        """A digest of all that decides the result: configuration, data and the sources of the network."""
-        text = json.dumps([asdict(self), dataset_digest, _model_sources()], sort_keys=True)
+        """A digest of all that decides the result: the fields that are not at their default, data and arithmetic.
+
+        A default must never change, because old runs with it would then be taken for runs with the new one.
+        """
+        text = json.dumps([self.changes(), dataset_digest, model.ARITHMETIC], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+_INIT_STD: Final = f"a number above 0, {' or '.join(RULES)}, or numbers for the layers joined by /, as in 0.05/0.15"
 _SIZES: Final = "whole numbers from 1 up joined by x, the units of each hidden layer, as in 128 or 256x64"
 
 
 def _parse(item: "Field[Any]", text: str) -> Any:
     if "parse" in item.metadata:
         return item.metadata["parse"](text)
-    if item.name == "init_std":
-        return text if text == "he" else float(text)
     if item.type is bool:
         return text == "True"
     return item.type(text) if callable(item.type) else text
-
-
-@cache
-def _model_sources() -> str:
-    digest = hashlib.sha256()
-    for source in sorted(Path(model.__file__).parent.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def _one_of(name: str, value: object, accepted: Mapping[Any, object]) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.config import format_init_std
 from pipeline.experiments import STUDIES
 from pipeline.output import decoration
 from pipeline.report import initialisation, longform, outcome, pictures, published, searches, tables
@@ -143,7 +144,7 @@ class _Document:
     def _by_rate(self) -> dict[str, dict[float, list[float]]]:
         configs = self.studies["learning_rate"]
         lines = {
-            f"measured, init_std {reading.config(configs[0]).init_std}": {
+            f"measured, init_std {format_init_std(reading.config(configs[0]).init_std)}": {
                 config.learning_rate: [run.figures["test_accuracy"] for run in found]
                 for config in configs
                 if (found := reading.of(config))
@@ -186,10 +187,11 @@ class _Document:
     def _methods(self) -> Iterator[str]:
         base = self.runs.base
         named = ("learning_rate", "weight_decay", "momentum", "batch_size", "max_epoch", "init_std", "hinge_margin")
+        values = base.parameters()
         used = tables.seeds(self.runs, self.everything)
         yield "## How it was measured"
         yield prose(
-            f"Seeds {', '.join(map(str, used))}; {', '.join(f'{name} {getattr(base, name)}' for name in named)}, "
+            f"Seeds {', '.join(map(str, used))}; {', '.join(f'{name} {values[name]}' for name in named)}, "
             f"except where a table says otherwise; data with digest `{self.runs.digest}`. Written by `mlflow run . -e "
             "report`, from runs that [the table of runs](#runs) lists with the commands that make them again."
         )

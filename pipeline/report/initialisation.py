@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from model.losses import LOSSES
+from pipeline.config import format_init_std
 from pipeline.display.tables import markdown_table
 from pipeline.report import published
 from pipeline.report.claims import judge_claims
@@ -23,11 +24,12 @@ def readings(runs: Runs) -> list[Reading]:
 
     Where all networks have runs of an initialisation, a further reading has it for all of them.
     """
-    base = Reading(f"{runs.base.init_std}", runs)
+    base = Reading(format_init_std(runs.base.init_std), runs)
     found = [base]
     networks = published_networks(runs.base)
     for init_std in runs.initialisations():
-        for name, losses in ((f"{init_std}, Euclidean networks", (_EUCLIDEAN,)), (f"{init_std}, all", tuple(LOSSES))):
+        text = format_init_std(init_std)
+        for name, losses in ((f"{text}, Euclidean networks", (_EUCLIDEAN,)), (f"{text}, all", tuple(LOSSES))):
             reading = Reading(name, runs, init_std, losses, lender=base)
             if all(reading.of(config) for config in networks if config.loss in losses):
                 found.append(reading)

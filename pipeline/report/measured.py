@@ -140,14 +140,13 @@ class Runs:
             self._known[key] = self._read(*key)
         return list(self._known[key].get(_network(config), {}).values())
 
-    def initialisations(self) -> list[float | str]:
-        """The initialisations of the runs of the grid, the report's own left out: standard deviations, then rules."""
+    def initialisations(self) -> list[float | str | tuple[float, ...]]:
+        """The initialisations of the runs of the grid, the report's own left out: numbers, numbers by layer, rules."""
         self.of(self.base)
         grid = self._known[self.base.learning_rate, self.base.max_epoch]
         found = {config.init_std for config in grid if _alike(config, self.base)} - {self.base.init_std}
-        return sorted(
-            found, key=lambda value: (isinstance(value, str), value if isinstance(value, float) else 0.0, str(value))
-        )
+        kinds = (float, tuple, str)
+        return [value for kind in kinds for value in sorted(each for each in found if isinstance(each, kind))]
 
     def correct(self, run: Measured) -> NDArray[np.bool_] | None:
         """(images,), which test images a run's network is right about; None where that cannot be known any more."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline.config import TrainingConfig
+from pipeline.config import TrainingConfig, format_init_std
 from pipeline.display.tables import markdown_table
 from pipeline.report import published
 from pipeline.report.comparison import ACCURACY, SECONDS, TARGETS, compare, epochs_by_seed
@@ -92,7 +92,8 @@ def study(readings: Sequence[Reading], configs: Sequence[TrainingConfig]) -> str
 def _study_row(reading: Reading, config: TrainingConfig) -> list[object]:
     accuracies = (cell(reading, config, metric) for metric in ("train_accuracy", "test_accuracy"))
     named = f"{config.activation} + {config.loss}"
-    return [named, f"{config.learning_rate:g}", config.max_epoch, reading.config(config).init_std, *accuracies]
+    init_std = format_init_std(reading.config(config).init_std)
+    return [named, f"{config.learning_rate:g}", config.max_epoch, init_std, *accuracies]
 
 
 def cell(reading: Reading, config: TrainingConfig, metric: str) -> str:

@@ -16,7 +16,7 @@ from model.examples import Examples
 from model.fit import EVALUATED_TOGETHER, Diverged, Position, Progress, Window, evaluate, fit
 from model.losses import Loss, make_loss
 from model.network import Network
-from model.sgd import Sgd
+from model.optimizers import Sgd
 from pipeline.data.datasets import Dataset, load
 from pipeline.display import figures
 from pipeline.errors import Interrupted, PipelineError
@@ -121,7 +121,7 @@ class _Training:
             pixel_order=dataset.pixel_order,
         )
         self.loss: Loss = make_loss(config.loss, config.hinge_margin)
-        self.sgd = Sgd(self.network.parameters, config.learning_rate, config.momentum, config.weight_decay)
+        self.optimizer = Sgd(self.network.parameters, config.learning_rate, config.momentum, config.weight_decay)
         self.position = Position()
         self.seconds = 0.0
         self.pending: list[Point] = []
@@ -152,7 +152,7 @@ class _Training:
         return fit(
             self.network,
             self.loss,
-            self.sgd,
+            self.optimizer,
             self.examples,
             batch_size=config.batch_size,
             max_epoch=config.max_epoch,
@@ -282,7 +282,7 @@ class _Training:
     def _save(self) -> None:
         arrays = {
             **{f"network/{name}": array for name, array in self.network.state().items()},
-            **{f"sgd/{name}": array for name, array in self.sgd.state().items()},
+            **{f"optimizer/{name}": array for name, array in self.optimizer.state().items()},
         }
         notes = {
             "position": asdict(self.position),
@@ -300,7 +300,7 @@ class _Training:
         if checkpoint is None:
             return ""
         self.network.load_state(_under("network/", checkpoint))
-        self.sgd.load_state(_under("sgd/", checkpoint))
+        self.optimizer.load_state(_under("optimizer/", checkpoint))
         notes = checkpoint.notes
         self.position = Position(**notes["position"])
         self.seconds = notes["seconds"]

@@ -14,8 +14,8 @@ import model.fit
 from model.examples import Examples
 from model.fit import Diverged, Position, Window, evaluate, fit
 from model.losses import LOSSES, make_loss
+from model.optimizers import Sgd
 from model.randomness import rng
-from model.sgd import Sgd
 
 SETTINGS = {"batch_size": 20, "max_epoch": 3, "disp_freq": 5, "seed": 2}
 BATCHES = 12  # 237 examples in mini-batches of 20, the last one of 17

@@ -12,7 +12,7 @@ from model.fit import fit
 from model.ink import InkLinear, ink_extents, ink_order
 from model.losses import make_loss
 from model.network import Linear
-from model.sgd import Sgd
+from model.optimizers import Sgd
 
 
 @pytest.fixture(params=[(0, 4), (2000, 256), (10**6, 256)])

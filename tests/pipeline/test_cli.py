@@ -20,6 +20,8 @@ def lines(result):
 
 
 SIZES = "whole numbers from 1 up joined by x, the units of each hidden layer, as in 128 or 256x64"
+INIT_STD = "a number above 0, he or xavier or lecun, or numbers for the layers joined by /, as in 0.05/0.15"
+DEVIATIONS = "init_std is '0.1/0.2/0.3'; it has to be at most 2 numbers, because hidden_sizes=128 has 2 layers."
 REPLACED = (
     "hidden_layers is '2', but there is no such option any more; give hidden_sizes, the units of each hidden layer: "
     "--hidden-sizes 128 or --hidden-sizes 256x64 (-P hidden_sizes=256x64)."
@@ -40,7 +42,9 @@ REPLACED = (
         (["--hidden-layers", "2"], REPLACED),
         (["--hidden_layers", "2"], REPLACED),  # MLflow passes a parameter that MLproject does not declare like this
         (["--momentum", "1"], "momentum is 1.0; it has to be a number from 0 to below 1."),
-        (["--init-std", "0"], "init_std is 0.0; it has to be a number above 0, or 'he'."),
+        (["--init-std", "0"], f"init_std is 0.0; it has to be {INIT_STD}."),
+        (["--init-std", "0.1/x"], f"init_std is '0.1/x'; it has to be {INIT_STD}."),
+        (["--init-std", "0.1/0.2/0.3"], DEVIATIONS),
         (["--seed", "-1"], "seed is -1; it has to be a whole number from 0 up."),
         (["--register", "a/b"], "register is 'a/b'; a name has to be of letters, digits, spaces, ., - and _."),
     ],

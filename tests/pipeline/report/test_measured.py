@@ -179,7 +179,7 @@ def test_without_the_data_of_the_run_its_answers_are_unknown(older, tmp_path, mo
 
 
 def test_initialisations_are_numbers_in_their_order_and_then_rules(store, make):
-    for init_std in (0.1, "he", 0.02, BASE.init_std):
+    for init_std in (0.1, "he", (0.05, 0.15), 0.02, BASE.init_std):
         make.run(replace(ONE, init_std=init_std))
     make.run(replace(ONE, init_std=0.5, learning_rate=0.1))
-    assert Runs(store, BASE).initialisations() == [0.02, 0.1, "he"]
+    assert Runs(store, BASE).initialisations() == [0.02, 0.1, (0.05, 0.15), "he"]
