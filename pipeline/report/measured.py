@@ -121,6 +121,7 @@ class Runs:
         latest = next(store.search(condition, _LATEST_FIRST, page_size=1), None)
         self.digest = latest.parameters.get("dataset_digest") if latest else None
         self._histories: dict[tuple[str, str], Curve] = {}
+        self._epochs: dict[str, float] = {}
         self._correct: dict[str, NDArray[np.bool_] | None] = {}
         self._known: dict[tuple[float, int], dict[TrainingConfig, dict[int, Measured]]] = {}
 
@@ -172,10 +173,16 @@ class Runs:
         """The points (epoch, value) of a metric: "test/accuracy"."""
         if (run.run_id, metric) not in self._histories:
             points = self._store.history(run.run_id, metric)
-            last = max((point.step for point in self._store.history(run.run_id, "test_accuracy")), default=0)
-            epochs = run.config.max_epoch / last if last else 1.0
+            epochs = self._epochs_a_step(run)
             self._histories[run.run_id, metric] = [(point.step * epochs, point.value) for point in points]
         return self._histories[run.run_id, metric]
+
+    def _epochs_a_step(self, run: Measured) -> float:
+        """The part of an epoch that a mini-batch is; read once for all curves of a run."""
+        if run.run_id not in self._epochs:
+            last = max((point.step for point in self._store.history(run.run_id, "test_accuracy")), default=0)
+            self._epochs[run.run_id] = run.config.max_epoch / last if last else 1.0
+        return self._epochs[run.run_id]
 
     def _read(self, learning_rate: float, max_epoch: int) -> dict[TrainingConfig, dict[int, Measured]]:
         """All networks with a learning rate and a number of epochs; the store sorts out most of what is not wanted."""

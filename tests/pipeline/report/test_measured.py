@@ -94,6 +94,18 @@ def test_curve_is_by_epoch(store, make):
     assert runs.curve(runs.of(ONE)[0], "test/accuracy") == [(50.0, 0.5), (200.0, 0.9)]
 
 
+def test_curves_of_a_run_ask_for_its_last_step_once(store, make, monkeypatch):
+    make.run(ONE)
+    runs = Runs(store, BASE)
+    [run] = runs.of(ONE)
+    asked = []
+    history = store.history
+    monkeypatch.setattr(store, "history", lambda run_id, key: asked.append(key) or history(run_id, key))
+    for metric in ("test/accuracy", "test/loss", "test/accuracy"):
+        assert runs.curve(run, metric)
+    assert asked == ["test/accuracy", "test_accuracy", "test/loss"]
+
+
 def test_run_of_a_command_is_no_network(store, make):
     run_id = make.run(ONE)
     command = store.client.create_run(store.experiment_id, run_name="search").info.run_id
