@@ -19,6 +19,10 @@ class UsageError(PipelineError):
     exit_code = 2
 
 
+class Lost(PipelineError):  # noqa: N818 - a state, not a fault
+    """What this process worked on is another's now, so it writes nothing more there."""
+
+
 class Interrupted(PipelineError):  # noqa: N818 - not a fault: its user asked for it
     """The user stopped the work (Ctrl-C or SIGTERM); what is reached is kept."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from pipeline.errors import Interrupted, PipelineError, first_line
+from pipeline.errors import Interrupted, Lost, PipelineError, first_line
 from pipeline.redaction import redacted
 
 
@@ -41,10 +41,11 @@ def decoration(name: str, warn: Callable[[str], None] = warn) -> Iterator[None]:
 
     Raises:
         Interrupted: as it is, because the user wants to leave.
+        Lost: as it is, because the results are another process's to decorate.
     """
     try:
         yield
-    except Interrupted:
+    except (Interrupted, Lost):
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the work before it is done
         reason = error.__cause__ if isinstance(error, PipelineError) and error.__cause__ else error

@@ -1,6 +1,7 @@
 """Training a study's trials: each becomes a task when it may start, and the study gets its end from its run."""
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,7 +13,8 @@ from pipeline.errors import Interrupted, PipelineError
 from pipeline.output import notice
 from pipeline.search.pruning import Replay
 from pipeline.search.study import End, Study, Trial
-from pipeline.tracking.runs import OwnedRun, holds_living_lease
+from pipeline.tracking.lease import Watch
+from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import EARLY_STOP_TAG, Store, TrackedRun
 from pipeline.training.executor import run_tasks, worker_count
 from pipeline.training.networks import Settings
@@ -89,6 +91,7 @@ class TrialTasks:
         self._study, self._store, self._parent = study, store, parent
         self._dataset, self._settings, self._report = dataset, settings, report
         self._trained: dict[TrainingConfig, Trial] = {}
+        self._watches: defaultdict[str, Watch] = defaultdict(Watch)
         self._put_off: dict[int, tuple[Trial, float]] = {}
         self._next_look = 0.0
 
@@ -133,10 +136,8 @@ class TrialTasks:
         return self._study.take(self._parent.run_id, mine=mine, is_alive=self._is_alive)
 
     def _is_alive(self, run_id: str) -> bool:
-        try:
-            return holds_living_lease(self._store.get(run_id))
-        except PipelineError:  # the run is gone
-            return False
+        run = self._store.find(run_id)
+        return run is not None and run.status == Status.RUNNING and not self._watches[run_id].is_free(run.tags)
 
     def _task(self, trial: Trial) -> Task | None:
         """The task of a trial; None if the trial needs no training, or has to wait for another of its configuration."""

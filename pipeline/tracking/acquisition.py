@@ -1,32 +1,28 @@
-"""Becoming the one process that trains a network: its unfinished run goes on, or a new one is created."""
+"""Becoming the one process that owns a run: it is created, or taken over from one that does not work on it any more."""
 
+import getpass
+import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pipeline.errors import Interrupted, PipelineError
-from pipeline.tracking.lease import LEASE_SECONDS, is_here, new_lease
-from pipeline.tracking.runs import (
-    Busy,
-    DataLineage,
-    OwnedRun,
-    create_once,
-    holds_living_lease,
-    lease_of,
-    log_parameters,
-    source_tags,
-)
-from pipeline.tracking.store import EARLY_STOP_TAG, PARENT_TAG, Store, TrackedRun
+from pipeline.errors import Interrupted, Lost, PipelineError
+from pipeline.tracking.lease import HEARTBEAT, TAKEOVER_SECONDS, Held, Watch, holder_in, new, take
+from pipeline.tracking.runs import DataLineage, OwnedRun, RunRecord
+from pipeline.tracking.store import EARLY_STOP_TAG, FINGERPRINT_TAG, PARENT_TAG, Store, TrackedRun
 
-_DYING_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.5
-_UNFINISHED: Final = ("RUNNING", "KILLED", "FAILED", "SCHEDULED")
 
 
 class AlreadyFinished(PipelineError):  # noqa: N818 - a state, not a fault
     """This network's run was finished while this process was about to train it."""
+
+
+class Busy(PipelineError):  # noqa: N818 - a state, not a fault
+    """Another living process trains this network."""
 
 
 def acquire(
@@ -53,7 +49,7 @@ def acquire(
         parameters: logged where the run is created.
         tags: set on the run.
         lineage: logged where the run is created.
-        lock: a file that the processes of this machine share.
+        lock: a file that the processes of this machine share, so that they decide one after the other.
         already_done: whether a finished run can be reused; called while the lock is held.
         notify: called with a line for the user when the wait for a lease begins.
         stop: once set, the wait for a lease ends.
@@ -67,89 +63,148 @@ def acquire(
     from filelock import FileLock
 
     lock.parent.mkdir(parents=True, exist_ok=True)
-    seen: Mapping[str, Any] | None = None
-    patience = time.monotonic() + _DYING_SECONDS
+    others = _Others(notify, stop)
     while True:
+        held = None
         with FileLock(lock):
-            unfinished = _unfinished(store, fingerprint)
-            if unfinished is None:
+            runs = _unfinished(store, fingerprint)
+            busy = others.at_work(runs)
+            if not runs:
                 if already_done():
                     raise AlreadyFinished(name)
-                return _create(store, fingerprint, name, parent_id, parameters, tags, lineage)
-            if not holds_living_lease(unfinished):
-                owned = _take_over(store, unfinished, parent_id, tags)
-                _describe(store, owned.run_id, parameters, lineage)
-                return owned
-        lease = lease_of(unfinished)
-        holder = f"process {lease['pid']} on {lease['host']}"
-        renewed = seen is not None and lease != seen
-        if renewed or (is_here(lease) and time.monotonic() > patience):
-            raise Busy(
-                f"{unfinished.name} is being trained by {holder} (run {unfinished.run_id}). "
-                "Run the same command again when it has finished."
-            )
-        if seen is None and not is_here(lease):
-            notify(f"{holder} may be training it; waits up to {LEASE_SECONDS:.0f} s for a sign of life")
-        seen = lease
-        time.sleep(_LOOK_SECONDS)
-        if stop.is_set():
-            raise Interrupted(f"stopped while {holder} may be training it")
+                if owned := _create_network(store, fingerprint, name, parent_id, tags):
+                    with owned.forgotten_on_error():
+                        _describe(owned, parameters, lineage)
+                    return owned
+            elif not busy:
+                held = take_lease(store, runs[0])
+        if held and (owned := settled(store, runs[0], held)):
+            with owned.forgotten_on_error():
+                _resume(owned, runs[0], parent_id, tags)
+                _describe(owned, parameters, lineage)
+            return owned
+        others.wait(busy)
 
 
-def _unfinished(store: Store, fingerprint: str) -> TrackedRun | None:
-    runs = store.search(f"tags.fingerprint = '{fingerprint}' and attributes.status != 'FINISHED'")
-    return next((run for run in runs if EARLY_STOP_TAG not in run.tags), None)
+class _Others:
+    """The processes that may be training the network, waited for until it is known whether they live."""
+
+    def __init__(self, notify: Callable[[str], None], stop: threading.Event) -> None:
+        self._notify = notify
+        self._stop = stop
+        self._watches: defaultdict[str, Watch] = defaultdict(Watch)
+        self._notified = False
+
+    def at_work(self, runs: Sequence[TrackedRun]) -> list[TrackedRun]:
+        """The runs that may not be taken over now."""
+        return [run for run in runs if not self._watches[run.run_id].is_free(run.tags)]
+
+    def wait(self, busy: Sequence[TrackedRun]) -> None:
+        """Wait a moment; raises Busy if one of the runs was renewed, Interrupted if this process is to stop."""
+        for run in busy:
+            holder = holder_in(run.tags)
+            if self._watches[run.run_id].saw_renewal:
+                raise Busy(
+                    f"{run.name} is being trained by {holder} (run {run.run_id}). "
+                    "Run the same command again when it has finished."
+                )
+            if not self._notified:
+                self._notify(f"{holder} may be training it; waits up to {TAKEOVER_SECONDS:.0f} s for a sign of life")
+                self._notified = True
+        time.sleep(_LOOK_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - so that two do not keep step
+        if self._stop.is_set():
+            raise Interrupted(f"stopped while {holder_in(busy[0].tags if busy else {})} may be training it")
 
 
-def _create(
-    store: Store,
-    fingerprint: str,
-    name: str,
-    parent_id: str | None,
-    parameters: Mapping[str, str],
-    tags: Mapping[str, str],
-    lineage: DataLineage,
-) -> OwnedRun:
-    every_tag = {"fingerprint": fingerprint, "lease": new_lease(), **source_tags(), **tags}
-    if parent_id:
-        every_tag[PARENT_TAG] = parent_id
-    run_id = create_once(store, name, every_tag)
-    _describe(store, run_id, parameters, lineage)
-    return OwnedRun(store, run_id, set())
+def _unfinished(store: Store, fingerprint: str) -> list[TrackedRun]:
+    """The network's runs that a process may go on with, or is at work on."""
+    runs = store.search(f"tags.{FINGERPRINT_TAG} = '{fingerprint}' and attributes.status != 'FINISHED'")
+    return [run for run in runs if EARLY_STOP_TAG not in run.tags]
 
 
-def _take_over(store: Store, run: TrackedRun, parent_id: str | None, tags: Mapping[str, str]) -> OwnedRun:
-    lease = new_lease()
-    store.call("set_tag", run.run_id, "lease", lease)
-    if (before := lease_of(run)) and not is_here(before):
-        time.sleep(2)  # two machines may have seen the lease end at once: the one that wrote last has it
-        if store.get(run.run_id).tags.get("lease") != lease:
-            raise Busy(f"{run.name} (run {run.run_id}) was taken up by another machine at the same moment.")
-    store.call("update_run", run.run_id, status="RUNNING")
+def create(store: Store, name: str, tags: Mapping[str, str]) -> OwnedRun:
+    """Create a run that this process owns from its first moment.
+
+    A run that came to be although the answer was lost, so that it was asked for again, is deleted.
+    """
+    held = new()
+    every_tag = {**_source_tags(), **tags, **held.texts()}
+    run_id = str(store.call("create_run", store.experiment_id, run_name=name, tags=every_tag).info.run_id)
+    for run in list(store.search(f"tags.{HEARTBEAT} = '{every_tag[HEARTBEAT]}'")):
+        if run.run_id != run_id:
+            store.call("delete_run", run.run_id)
+    held.what = _what(name, run_id)
+    return OwnedRun(store, run_id, held)
+
+
+def _create_network(
+    store: Store, fingerprint: str, name: str, parent_id: str | None, tags: Mapping[str, str]
+) -> OwnedRun | None:
+    """Create a network's run, unless a process of another machine has done so in the meantime.
+
+    Of two processes that create one, the later one sees both, and deletes its own. If each sees both, each deletes its
+    own and tries again after a while.
+    """
+    parent = {PARENT_TAG: parent_id} if parent_id else {}
+    owned = create(store, name, {FINGERPRINT_TAG: fingerprint, **tags, **parent})
+    if all(run.run_id == owned.run_id for run in _unfinished(store, fingerprint)):
+        return owned
+    store.call("delete_run", owned.run_id)
+    owned.forget()
+    return None
+
+
+def take_lease(store: Store, run: TrackedRun) -> Held | None:
+    """Write this process's lease on a run that was found free; None if another was quicker."""
+    try:
+        return take(RunRecord(store.call, run.run_id), run.tags, _what(run.name, run.run_id))
+    except Lost:
+        return None
+
+
+def settled(store: Store, run: TrackedRun, held: Held) -> OwnedRun | None:
+    """The run whose lease was written, once it is certain who has it; None if another took it at the same moment."""
+    try:
+        held.settle()
+    except Lost:
+        return None
+    except BaseException:
+        held.forget()
+        raise
+    return OwnedRun(store, run.run_id, held)
+
+
+def _resume(owned: OwnedRun, run: TrackedRun, parent_id: str | None, tags: Mapping[str, str]) -> None:
+    owned.resume()
     for key, value in tags.items():
-        store.call("set_tag", run.run_id, key, value)
-    if "reason" in run.tags:
-        store.call("delete_tag", run.run_id, "reason")
+        owned.tag(key, value)
     if parent_id:
-        reparent(store, run, parent_id)
-    owned = OwnedRun(store, run.run_id, set())
-    owned.logged = {(point.key, point.step) for key in run.metrics for point in store.history(run.run_id, key)}
-    return owned
+        reparent(owned.store, run, parent_id)
+    owned.logged = {(point.key, point.step) for key in run.metrics for point in owned.history(key)}
 
 
-def _describe(store: Store, run_id: str, parameters: Mapping[str, str], lineage: DataLineage) -> None:
-    log_parameters(store, run_id, parameters)
-    OwnedRun(store, run_id, set()).log_dataset(lineage)
+def _describe(owned: OwnedRun, parameters: Mapping[str, str], lineage: DataLineage) -> None:
+    owned.log_parameters(parameters)
+    owned.log_dataset(lineage)
 
 
 def reparent(store: Store, run: TrackedRun, parent_id: str) -> None:
-    """Fold `run` under another parent, if its own is unfinished and its process is dead."""
+    """Fold `run` under another parent, if its own is deleted or gone, or is unfinished and nobody works on it."""
     if run.parent_id == parent_id:
         return
-    if run.parent_id is None or _given_up(store, run.parent_id):
+    if run.parent_id is None or _is_given_up(store, run.parent_id):
         store.call("set_tag", run.run_id, PARENT_TAG, parent_id)
 
 
-def _given_up(store: Store, run_id: str) -> bool:
-    run = store.get(run_id)
-    return run.status in _UNFINISHED and not holds_living_lease(run)
+def _is_given_up(store: Store, run_id: str) -> bool:
+    run = store.find(run_id)
+    return run is None or (run.status != "FINISHED" and Watch().is_free(run.tags))
+
+
+def _what(name: str, run_id: str) -> str:
+    return f"Run {name} ({run_id})"
+
+
+def _source_tags() -> dict[str, str]:
+    """MLflow's tags for who made a run, and from what."""
+    return {"mlflow.user": getpass.getuser(), "mlflow.source.name": "pipeline", "mlflow.source.type": "PROJECT"}

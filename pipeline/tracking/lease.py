@@ -30,7 +30,7 @@ To use it, say where the two texts are kept, and go through `take`:
     texts = record.read()
     if watch.is_free(texts):                     # one who waits asks every second or so, with the same watch
         held = take(record, texts, "Trial 3")    # writes the lease; raises Lost if another was quicker
-        held.settle()                            # waits a second; raises Lost if another took it at the same moment
+        held.settle()                            # waits a moment; raises Lost if another took it at the same moment
         with held.kept():                        # renewed by a thread
             ...
             held.check()                         # before each write: raises Lost if another has taken over
@@ -43,20 +43,15 @@ the same thread calls `end`, unless somebody has taken the trial over; this proc
 import json
 import logging
 import os
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
-from pathlib import Path
 from typing import Any, Final, Protocol
 
-import psutil
-
-from pipeline.errors import PipelineError
+from pipeline.errors import Lost
 from pipeline.tracking.host import ProcessIdentity, this_process
 
 TAKEOVER_SECONDS: Final = float(os.environ.get("PIPELINE_TAKEOVER_SECONDS", "120"))
@@ -64,7 +59,7 @@ TAKEOVER_SECONDS: Final = float(os.environ.get("PIPELINE_TAKEOVER_SECONDS", "120
 HOLD_SECONDS: Final = TAKEOVER_SECONDS / 2
 """How long a holder writes without asking; with a request's time-out it is less than TAKEOVER_SECONDS."""
 RENEWAL_SECONDS: Final = TAKEOVER_SECONDS / 6
-SETTLE_SECONDS: Final = min(1.0, TAKEOVER_SECONDS / 12)
+SETTLE_SECONDS: Final = min(2.0, TAKEOVER_SECONDS / 12)
 """How long one who takes over waits for those who decided the same."""
 
 LEASE: Final = "lease"
@@ -74,10 +69,6 @@ _held: Final[set[str]] = set()
 """The names under which this process holds something."""
 _handover: Final = threading.RLock()
 """Held while this process writes a lease, or ends what it gave up before: it may do both to the same record."""
-
-
-class Lost(PipelineError):  # noqa: N818 - a state, not a fault
-    """What this process worked on is no longer its own, so it writes nothing more there."""
 
 
 class Record(Protocol):
@@ -137,6 +128,12 @@ def lease_in(texts: Mapping[str, Any]) -> Lease | None:
         _log.warning("a lease that cannot be read counts as none: %.200r", text)
         return None
     return Lease(process, holder)
+
+
+def holder_in(texts: Mapping[str, Any]) -> str:
+    """Who holds a record, as messages name it."""
+    lease = lease_in(texts)
+    return str(lease.process) if lease else "another process"
 
 
 class Watch:
@@ -199,10 +196,10 @@ class Held:
         self.record = record
         self.what = what
         self._clock = clock
-        self._began = self._renewed = clock.now()
+        self._began = self._written = self._renewed = clock.now()
         self._renewals = 0
         self._lost: Lost | None = None
-        self._one_renewal = threading.Lock()
+        self._one_at_a_time = threading.RLock()
         self._over = threading.Event()
         self._abandoned: Callable[[], None] | None = None
         _held.add(self.lease.holder)
@@ -211,22 +208,34 @@ class Held:
         """What the record of a new thing has to hold from its first moment."""
         return {LEASE: str(self.lease), HEARTBEAT: f"{self.lease.holder} 0"}
 
+    def write(self) -> None:
+        """Write the lease, over whatever the record holds; `take` does so after a look."""
+        texts = self.texts()
+        self.record.write(LEASE, texts[LEASE])
+        self._written = self._clock.now()
+        self.record.write(HEARTBEAT, texts[HEARTBEAT])
+
     def settle(self) -> None:
         """Wait until every process that decided at the same moment has written, then see who wrote last.
 
         Each of them read the record before this one wrote, and writes within half the wait. One that is slower makes up
-        for that: it waits so long that the others, renewing their leases, have seen its own.
+        for that: it waits so long that the others, who may write for HOLD_SECONDS without asking, have seen its lease.
 
         Raises:
             Lost: if another process has it.
         """
-        took = self._clock.now() - self._began
-        remaining = SETTLE_SECONDS if took <= SETTLE_SECONDS / 2 else TAKEOVER_SECONDS
+        is_quick = self._written - self._began <= SETTLE_SECONDS / 2
+        remaining = SETTLE_SECONDS if is_quick else HOLD_SECONDS + RENEWAL_SECONDS
         while remaining > 0:
             step = min(remaining, RENEWAL_SECONDS)
             self._clock.sleep(step)
             self.renew()
             remaining -= step
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last successful renewal is so long ago that this process may not write before the next one."""
+        return self._lost is not None or self._clock.now() - self._renewed >= HOLD_SECONDS
 
     def check(self) -> None:
         """Make sure, before a write, that it is still this process's; asks only where too long ago was the last time.
@@ -234,9 +243,7 @@ class Held:
         Raises:
             Lost: if it is not. It never will be again.
         """
-        if self._lost:
-            raise self._lost
-        if self._clock.now() - self._renewed >= HOLD_SECONDS:
+        if self.is_due:
             self.renew()
 
     def renew(self) -> None:
@@ -245,7 +252,7 @@ class Held:
         Raises:
             Lost: if it is not.
         """
-        with self._one_renewal:
+        with self._one_at_a_time:
             began = self._clock.now()  # before it reads: this process may be stopped at any moment
             self._confirm()
             self._renewals += 1
@@ -281,10 +288,11 @@ class Held:
     def _keep(self) -> None:
         while not self._over.wait(RENEWAL_SECONDS):
             try:
-                if self._abandoned:
-                    self._end(self._abandoned)
-                else:
-                    self.renew()
+                with self._one_at_a_time:
+                    if self._abandoned:
+                        self._end(self._abandoned)
+                    elif not self._over.is_set():
+                        self.renew()
             except Lost:
                 return
             except Exception as error:  # noqa: BLE001 - an outage: the next renewal may get through
@@ -296,12 +304,17 @@ class Held:
             end()
         self._over.set()
 
-    def release(self) -> None:
-        """Let it go, so that any process may take it at once."""
-        self.check()
-        self.forget()
-        self.record.write(HEARTBEAT, "")
-        self.record.write(LEASE, "")
+    def release(self, record: Record | None = None) -> None:
+        """Let it go, so that any process may take it at once.
+
+        Args:
+            record: to write to, instead of the one that renewals go to.
+        """
+        record = record or self.record
+        with self._one_at_a_time:
+            record.write(HEARTBEAT, "")
+            record.write(LEASE, "")
+            self.forget()
 
     def forget(self) -> None:
         """Stop renewing; what the record says has been taken care of."""
@@ -340,8 +353,7 @@ def take(record: Record, seen: Mapping[str, Any], what: str, clock: Clock = _CLO
     try:
         with _handover:
             _compare(record.read(), seen, what)
-            for key, text in held.texts().items():
-                record.write(key, text)
+            held.write()
     except BaseException:
         held.forget()
         raise
@@ -350,8 +362,7 @@ def take(record: Record, seen: Mapping[str, Any], what: str, clock: Clock = _CLO
 
 def _compare(texts: Mapping[str, Any], seen: Mapping[str, Any], what: str) -> None:
     if any((texts.get(key) or "") != (seen.get(key) or "") for key in (LEASE, HEARTBEAT)):
-        owner = lease_in(texts)
-        raise Lost(f"{what} was taken over by {owner.process if owner else 'another process'} at this moment.")
+        raise Lost(f"{what} was taken over by {holder_in(texts)} at this moment.")
 
 
 class _Nowhere:
@@ -362,59 +373,3 @@ class _Nowhere:
 
     def write(self, key: str, text: str) -> None:
         raise NotImplementedError
-
-
-# What follows goes when runs and trials use the leases above.
-LEASE_SECONDS: Final = 120.0
-
-
-def new_lease() -> str:
-    """A lease of this process that ends after LEASE_SECONDS."""
-    return json.dumps(
-        {
-            **host_identity(),
-            "pid": os.getpid(),
-            "started": psutil.Process().create_time(),
-            "expires": time.time() + LEASE_SECONDS,
-        }
-    )
-
-
-@cache
-def host_identity() -> dict[str, str]:
-    """The host of this process: a process id means the same only where all of these are equal.
-
-    They are the machine's name and its id, because names repeat, the boot, and the PID namespace.
-    """
-    identity = {"host": socket.gethostname()}
-    files = {"machine": "/etc/machine-id", "boot": "/proc/sys/kernel/random/boot_id"}
-    for part, file in files.items():
-        with suppress(OSError):  # not Linux, or a container without it
-            identity[part] = Path(file).read_text().strip()
-    with suppress(OSError):
-        identity["processes"] = str(Path("/proc/self/ns/pid").readlink())
-    return identity
-
-
-def is_here(lease: Mapping[str, Any], *parts: str) -> bool:
-    """Whether a lease names this process's host in these parts of `host_identity`; by default in all of them."""
-    identity = host_identity()
-    return all(lease.get(part) == identity.get(part) for part in parts or identity)
-
-
-def _is_from_before_this_machine_started(lease: Mapping[str, Any]) -> bool:
-    known = bool(host_identity().get("machine"))
-    return known and is_here(lease, "host", "machine") and not is_here(lease, "boot")
-
-
-def lease_is_alive(lease: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote a lease lives: known at once on this machine, by the lease's end on another."""
-    if not lease or _is_from_before_this_machine_started(lease):
-        return False
-    if not is_here(lease):
-        return bool(lease["expires"] > time.time())
-    try:
-        process = psutil.Process(lease["pid"])
-        return bool(process.create_time() == lease["started"] and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

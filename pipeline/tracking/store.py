@@ -20,6 +20,8 @@ BASELINE_RUN_TAG: Final = "baseline_run"
 EARLY_STOP_TAG: Final = "early_stop"
 """On a run that was ended for good before its last epoch: no process goes on with it."""
 NOTE_TAG: Final = "mlflow.note.content"
+FINGERPRINT_TAG: Final = "fingerprint"
+JOB_TAG: Final = "job"
 _RANKING: Final = {
     "runsHiddenMode": "SHOWALL",
     "orderByKey": "metrics.`test_accuracy`",
@@ -89,6 +91,10 @@ class Store(Connection):
     def get(self, run_id: str) -> TrackedRun:
         """The run with this id."""
         return _tracked(self.call("get_run", run_id))
+
+    def find(self, run_id: str) -> TrackedRun | None:
+        """The run with this id; None if the experiment has none, or if it is deleted."""
+        return next(self.search(f"attributes.run_id = '{run_id}'"), None)
 
     def history(self, run_id: str, key: str) -> list[Point]:
         """Every point of a metric, by step."""

@@ -10,6 +10,7 @@ from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
 from pipeline.display.progress import progress
 from pipeline.errors import Interrupted, PipelineError
+from pipeline.output import decoration
 from pipeline.tracking.artifacts import check_artifacts
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import Store
@@ -97,6 +98,8 @@ def run_networks(
                 for outcome in trained:
                     outcomes[outcome.config] = outcome
                     report(_ended(outcome))
+    with decoration("networks.json"):
+        parent.log_networks({outcome.config.name: outcome.run_id for outcome in outcomes.values() if outcome.run_id})
     return [outcomes[config] for config in configs if config in outcomes]
 
 

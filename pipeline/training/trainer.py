@@ -19,10 +19,10 @@ from model.network import Network
 from model.optimizers import Sgd
 from pipeline.data.datasets import Dataset, load
 from pipeline.display import figures
-from pipeline.errors import Interrupted, PipelineError
+from pipeline.errors import Interrupted, Lost, PipelineError
 from pipeline.output import decoration
-from pipeline.tracking.acquisition import AlreadyFinished, acquire, reparent
-from pipeline.tracking.runs import Busy, OwnedRun
+from pipeline.tracking.acquisition import AlreadyFinished, Busy, acquire, reparent
+from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import EARLY_STOP_TAG, Point
 from pipeline.training.checkpoint import Checkpoint, Checkpoints
 from pipeline.training.predictions import ARTIFACT, keep
@@ -86,6 +86,8 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
     try:
         with run.heartbeat(), threadpool_limits(1, user_api="blas"):
             metrics = training.complete(stop)
+    except Lost as error:
+        outcome = Outcome(task.config, Status.RUNNING, run.run_id, reason=str(error))
     except Interrupted as error:
         outcome = Outcome(task.config, Status.KILLED, run.run_id, reason=str(error), conclusive=isinstance(error, Stop))
     except (PipelineError, Diverged) as error:
@@ -280,6 +282,7 @@ class _Training:
         self.pending.extend(Point(key, value, now, step) for key, value in values.items())
 
     def _save(self) -> None:
+        self.run.check()  # the one who took the run over may use the same folder
         arrays = {
             **{f"network/{name}": array for name, array in self.network.state().items()},
             **{f"optimizer/{name}": array for name, array in self.optimizer.state().items()},

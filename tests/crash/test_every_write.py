@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import commands
 from pipeline.config import TrainingConfig
+from pipeline.tracking.lease import Clock
 from pipeline.tracking.store import Store
 from pipeline.training.networks import Settings
 from pipeline.training.trainer import _Training
@@ -24,6 +25,7 @@ AFTER_A_CHECKPOINT = "log_batch"  # elsewhere, nothing happens between one write
 @pytest.fixture
 def attempt(tmp_path, data_dir, empty_store, monkeypatch):
     """A function that trains CONFIG in a folder and a process of its own; returns its exit code."""
+    monkeypatch.setattr(Clock, "sleep", lambda _clock, _seconds: None)  # nobody else takes over at the same moment
     monkeypatch.setattr(_Training, "_draw", lambda _self: None)  # many trainings: pictures would take most of the time
 
     def attempt(name, strike=lambda _when: None):

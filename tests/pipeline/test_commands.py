@@ -1,8 +1,6 @@
 """Commands on the digits, read back as a user of MLflow would."""
 
-import json
 import re
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +12,8 @@ from pipeline.config import TrainingConfig
 from pipeline.data import datasets
 from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import grid
-from pipeline.tracking.lease import lease_is_alive, new_lease
 from pipeline.tracking.store import Store
 from pipeline.training.networks import Settings
-from pipeline.training.task import Task
-from pipeline.training.trainer import train
 from tests.conftest import copy_store
 
 QUICK = TrainingConfig(dataset="digits", learning_rate=0.1, init_std="he", max_epoch=3, test_epoch=2, disp_freq=5)
@@ -110,7 +105,7 @@ def test_runs_have_pictures_and_the_parent_its_table(within_four):
         assert {file.path for file in store.client.list_artifacts(outcome.run_id)} >= PICTURES
     parent = parent_of(store)
     files = {file.path for file in store.client.list_artifacts(parent.run_id)}
-    assert files == {"results.md", "curves.png", "accuracy_map.png"}
+    assert files == {"results.md", "networks.json", "curves.png", "accuracy_map.png"}
     assert all(config.name in parent.description for config in configs)
 
 
@@ -187,62 +182,6 @@ def test_batch_size_beyond_the_data_is_refused_before_any_run(settings, store):
     with pytest.raises(UsageError, match="batch_size is 5000; it has to be at most 1437"):
         commands.train_all("grid", [replace(QUICK, batch_size=5000)], settings, {})
     assert not list(store.search(""))
-
-
-@pytest.fixture(params=sorted({"host", "machine", "processes"} & json.loads(new_lease()).keys()))
-def elsewhere(request, settings, store, tmp_path):
-    """A network's task, the run in which a process of another machine trains it, and that one's lease."""
-    lease = json.loads(new_lease()) | {request.param: "elsewhere", "pid": 1, "started": 0.0, "expires": 4e9}
-    fingerprint = QUICK.fingerprint(datasets.load("digits", settings.data_dir).digest)
-    tags = {"fingerprint": fingerprint, "lease": json.dumps(lease)}
-    run = store.client.create_run(store.experiment_id, tags=tags, run_name=QUICK.name)
-    task = Task(QUICK, fingerprint, store, None, settings.data_dir, tmp_path / "checkpoints")
-    return task, run.info.run_id, lease
-
-
-def test_network_that_another_machine_trains_is_left_alone(elsewhere):
-    task, run_id, lease = elsewhere
-    renewed = json.dumps(lease | {"expires": 5e9})
-    events = []
-
-    def sign_of_life(event):
-        events.append(event)
-        task.store.client.set_tag(run_id, "lease", renewed)
-
-    outcome = train(task, report=sign_of_life, stop=threading.Event())
-    assert outcome.status == "RUNNING"
-    assert f"process 1 on {lease['host']}" in outcome.reason
-    assert task.store.get(run_id).status == "RUNNING"
-    assert [event.kind for event in events] == ["notice"]
-    assert f"process 1 on {lease['host']} may be training it" in events[0].text
-
-
-def test_a_sign_of_life_from_another_machine_is_not_waited_for_after_a_stop(elsewhere):
-    task, run_id, lease = elsewhere
-    events = []
-
-    class Stop(threading.Event):  # as a worker has it: what sets it sets no flag
-        def is_set(self):
-            return bool(events)
-
-    outcome = train(task, report=events.append, stop=Stop())
-    assert outcome.status == "KILLED"
-    assert task.store.get(run_id).tags["lease"] == json.dumps(lease)
-
-
-@pytest.mark.skipif(not json.loads(new_lease()).get("machine"), reason="this machine has no /etc/machine-id")
-def test_lease_from_before_this_machine_was_started_anew_has_ended():
-    lease = json.loads(new_lease())
-    assert lease_is_alive(lease)
-    assert not lease_is_alive(lease | {"boot": "before"})
-    assert lease_is_alive(lease | {"boot": "before", "machine": "another"})
-
-
-def test_network_whose_lease_on_another_machine_has_ended_is_taken_over(elsewhere):
-    task, run_id, lease = elsewhere
-    task.store.client.set_tag(run_id, "lease", json.dumps(lease | {"expires": 0.0}))
-    outcome = train(task, report=lambda _event: None, stop=threading.Event())
-    assert (outcome.status, outcome.run_id) == ("FINISHED", run_id)
 
 
 def test_parent_that_a_launcher_made_is_used(settings, store, monkeypatch):

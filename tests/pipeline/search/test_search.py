@@ -125,7 +125,7 @@ def test_best_is_retrained_on_all_images_and_set_beside_the_baseline(within_fini
     assert parent.metrics["best_validation_accuracy"] == best.value
     assert parent.metrics["best_test_accuracy"] == outcomes[0].metrics["test_accuracy"]
     files = {file.path for file in store.client.list_artifacts(parent.run_id)}
-    assert files == {"results.md", "confirmation.md", "trials.md", "analysis"}
+    assert files == {"results.md", "confirmation.md", "trials.md", "networks.json", "analysis"}
     drawn = {file.path for file in store.client.list_artifacts(parent.run_id, "analysis")}
     names = ("contour", "history", "importances", "ranks", "slice", "timeline")
     assert drawn == {f"analysis/{name}.png" for name in names}

@@ -7,8 +7,8 @@ import pytest
 from pipeline import commands
 from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError, UsageError
+from pipeline.tracking.acquisition import create
 from pipeline.tracking.models import CHAMPION, check_name, model_version, register
-from pipeline.tracking.runs import OwnedRun
 from pipeline.training.task import Outcome
 
 
@@ -22,10 +22,10 @@ def network(trained):
         (folder / "MLmodel").write_text("flavors: {}\n")
 
     def make(dataset_digest="some data"):
-        run = store.call("create_run", store.experiment_id, run_name="a network")
-        store.call("log_param", run.info.run_id, "dataset_digest", dataset_digest)
-        OwnedRun(store, run.info.run_id, set()).log_model(write, {})
-        return Outcome(trained.outcome.config, "FINISHED", run.info.run_id)
+        run = create(store, "a network", {})
+        run.log_parameters({"dataset_digest": dataset_digest})
+        run.log_model(write, {})
+        return Outcome(trained.outcome.config, "FINISHED", run.run_id)
 
     return make
 
