@@ -13,7 +13,7 @@ from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline.config import TrainingConfig, parse_init_std, parse_sizes
 from pipeline.errors import PipelineError, UsageError
-from pipeline.experiments import STUDIES
+from pipeline.experiments import OPEN_STUDIES, STUDIES
 from pipeline.log import VERBOSE, show_log
 from pipeline.output import notice
 from pipeline.search.space import DEFAULT_SPACE
@@ -278,7 +278,11 @@ def grid(
 
 
 @main.command()
-@click.option("--study", type=_Optional(click.STRING), help=f"One of {', '.join(STUDIES)}; default: all.")
+@click.option(
+    "--study",
+    type=_Optional(click.STRING),
+    help=f"One of {', '.join([*STUDIES, *OPEN_STUDIES])}; default: {', '.join(STUDIES)}.",
+)
 @click.option("--hidden-sizes", type=_Optional(_SIZES), help="Instead of the study's.")
 @click.option("--activation", type=_Optional(click.STRING), help="Instead of the study's.")
 @click.option("--loss", type=_Optional(click.STRING), help="Instead of the study's.")
@@ -387,7 +391,9 @@ def report(output: Path, data_dir: Path | None, verbose: bool, **values: Any) ->
 
 @main.command()
 @_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
-@click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
+@click.option(
+    "--seeds", type=_List(click.INT), default="0,1,2,3,4", show_default=True, help="Each network once a seed."
+)
 @_TRIALS
 @_OUTPUT
 @_CHECKPOINTS

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import chain, product
 from typing import Final
 
-from pipeline.config import TrainingConfig
+from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 from pipeline.errors import UsageError
 
 LEARNING_RATES: Final = (0.01, 0.02, 0.03, 0.06, 0.09, 0.12)
@@ -18,6 +18,29 @@ STUDIES: Final[Mapping[str, tuple[TrainingConfig, ...]]] = {
     "best_learning_rate_with_hinge": (replace(WEAK_NETWORK, loss="hinge", learning_rate=0.09),),
 }
 """The published studies of the weak network, by name."""
+
+INITIALISATIONS: Final[Sequence[float | str | tuple[float, ...]]] = (
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    "he",
+    "xavier",
+    "lecun",
+    (0.05, 0.15),
+    (0.05, 0.2),
+    (0.01, 0.1),
+)
+"""What the publication may have meant: it does not say how its weights begin."""
+OPEN_STUDIES: Final[Mapping[str, tuple[TrainingConfig, ...]]] = {
+    "initialisation": tuple(
+        TrainingConfig(hidden_sizes=sizes, activation=activation, loss="euclidean", init_std=init_std)
+        for init_std, sizes, activation in product(
+            INITIALISATIONS, PUBLISHED_SIZES.values(), ("relu", "sigmoid", "gelu")
+        )
+    ),
+}
+"""Studies of what the publication leaves open, by name; they are trained where they are asked for by name alone."""
 
 
 def sweep(
@@ -35,7 +58,7 @@ def sweep(
 
     Args:
         base: all that the studies do not vary.
-        study: one of STUDIES; all of them by default.
+        study: one of STUDIES or OPEN_STUDIES; all STUDIES by default. One of OPEN_STUDIES has its own `init_std`.
         hidden_sizes: instead of the study's network; so are `activation` and `loss`.
         activation: of the last hidden layer.
         loss: that is minimised.
@@ -50,8 +73,9 @@ def sweep(
         >>> [each.max_epoch for each in sweep(TrainingConfig(), study="max_epoch", max_epochs=[100, 800])]
         [100, 800]
     """
-    if study is not None and study not in STUDIES:
-        raise UsageError(f"study is {study!r}; it has to be {' or '.join(STUDIES)}.")
+    known = {**STUDIES, **OPEN_STUDIES}
+    if study is not None and study not in known:
+        raise UsageError(f"study is {study!r}; it has to be {' or '.join(known)}.")
     networks = [
         replace(
             base,
@@ -61,8 +85,9 @@ def sweep(
             learning_rate=learning_rate,
             max_epoch=max_epoch,
             seed=seed,
+            init_std=published.init_std if study in OPEN_STUDIES else base.init_std,
         )
-        for published in (STUDIES[study] if study else chain.from_iterable(STUDIES.values()))
+        for published in (known[study] if study else chain.from_iterable(STUDIES.values()))
         for learning_rate, max_epoch, seed in product(
             learning_rates or [published.learning_rate], max_epochs or [published.max_epoch], seeds
         )

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from model.losses import LOSSES
-from pipeline.config import format_init_std
+from pipeline.config import TrainingConfig, format_init_std
 from pipeline.display.tables import markdown_table
+from pipeline.errors import UsageError
 from pipeline.report import published
 from pipeline.report.claims import judge_claims
 from pipeline.report.measured import Runs
@@ -31,9 +32,17 @@ def readings(runs: Runs) -> list[Reading]:
         text = format_init_std(init_std)
         for name, losses in ((f"{text}, Euclidean networks", (_EUCLIDEAN,)), (f"{text}, all", tuple(LOSSES))):
             reading = Reading(name, runs, init_std, losses, lender=base)
-            if all(reading.of(config) for config in networks if config.loss in losses):
+            if _is_complete(reading, [config for config in networks if config.loss in losses]):
                 found.append(reading)
     return found
+
+
+def _is_complete(reading: Reading, networks: Sequence[TrainingConfig]) -> bool:
+    """Whether all networks have runs under a reading; more numbers than a network has layers are none of it."""
+    try:
+        return all(reading.of(config) for config in networks)
+    except UsageError:
+        return False
 
 
 def best(found: Sequence[Reading]) -> Reading:
@@ -57,7 +66,7 @@ def section(found: Sequence[Reading]) -> Iterator[str]:
         "deviation over seeds of the others."
     )
     yield _summary(found, names)
-    yield prose(_sentence(found[0], nearest, names))
+    yield prose(_sentence(found, nearest, names))
     yield prose(
         "Which statements hold under which reading: ✓ holds, ✗ is refuted, ~ is not decided; an empty cell has no runs."
     )
@@ -88,14 +97,18 @@ def _count(found: Sequence[Cell]) -> str:
     return f"{sum(each.kind is Mark.REPRODUCED for each in found)} of {len(found)}"
 
 
-def _sentence(base: Reading, nearest: Reading, names: dict[Reading, str]) -> str:
+def _sentence(found: Sequence[Reading], nearest: Reading, names: dict[Reading, str]) -> str:
     """Which reading comes nearest, and what comes of the studies under it."""
+    base = found[0]
     squares = sum_of_squares(euclidean_cells(nearest))
     text = (
         f"Reading {names[nearest]} ({nearest.name}) comes nearest to the published test accuracies of the Euclidean "
         f"networks: the sum of squared differences is {squares:.2f} squared points, "
         f"{sum_of_squares(euclidean_cells(base)):.2f} under reading A."
     )
+    trained = any(reading.init_std == nearest.init_std and len(reading.losses) == len(LOSSES) for reading in found)
+    if nearest is not base and not trained:
+        text += f" `mlflow run . -e grid -P init_std={format_init_std(nearest.init_std)}` trains all networks under it."
     swept = [of_base(base.base, each.config) for each in published.studies()]
     tried = [config for config in swept if nearest is not base and nearest.of(config)]
     if not tried:

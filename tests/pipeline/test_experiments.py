@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.config import TrainingConfig
 from pipeline.errors import UsageError
-from pipeline.experiments import STUDIES, grid
+from pipeline.experiments import INITIALISATIONS, STUDIES, grid, sweep
 from tests.conftest import REPOSITORY
 
 EVERYTHING = {
@@ -55,3 +55,23 @@ def test_studies_are_the_published_ones():
         for study, configs in STUDIES.items()
         for config in configs
     }
+
+
+def test_initialisation_is_studied_with_the_euclidean_networks_of_both_depths():
+    configs = sweep(TrainingConfig(momentum=0.5), study="initialisation", max_epochs=[3], seeds=[1])
+    assert len(set(configs)) == len(configs) == 6 * len(INITIALISATIONS)
+    assert {config.init_std for config in configs} == set(INITIALISATIONS)
+    assert {(config.loss, config.momentum, config.max_epoch, config.seed) for config in configs} == {
+        ("euclidean", 0.5, 3, 1)
+    }
+
+
+def test_open_studies_are_trained_by_name_alone():
+    configs = sweep(TrainingConfig(init_std="he"))
+    assert {config.init_std for config in configs} == {"he"}
+    assert len(configs) == sum(map(len, STUDIES.values()))
+
+
+def test_unknown_study_is_refused_with_all_that_there_are():
+    with pytest.raises(UsageError, match=r"'x'; it has to be max_epoch or .* or initialisation"):
+        sweep(TrainingConfig(), study="x")

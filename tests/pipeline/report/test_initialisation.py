@@ -60,6 +60,20 @@ def test_studies_under_the_nearest_reading_are_set_beside_the_others(initialised
     assert "Of the published figures of the studies it reproduces" in text
 
 
+def test_numbers_for_more_layers_than_a_network_has_make_no_reading(initialised):
+    made = [config for config in EUCLIDEAN if config.hidden_layers == 2]
+    tried(initialised, (0.1, 0.2, 0.3), made)
+    assert len(readings(initialised)) == 4
+
+
+def test_command_for_all_networks_is_given_where_they_lack(initialised):
+    text = " ".join("\n".join(section(readings(initialised))).split())
+    assert "trains all networks under it" not in text
+    tried(initialised, "lecun")
+    text = " ".join("\n".join(section(readings(initialised))).split())
+    assert "`mlflow run . -e grid -P init_std=lecun` trains all networks under it." in text
+
+
 def test_without_other_initialisations_there_is_one_reading(made):
     tried(made, 0.01, NETWORKS)
     assert [reading.name for reading in readings(made)] == ["0.01"]
