@@ -13,7 +13,7 @@ from pipeline.data.datasets import Dataset
 from pipeline.data.doubt import classify
 from pipeline.data.drawn_digits import read_images
 from pipeline.display import figures
-from pipeline.display.tables import class_counts, predictions_csv, predictions_table, results_table
+from pipeline.display.tables import best_results, class_counts, predictions_csv, predictions_table, results_table
 from pipeline.errors import PipelineError
 from pipeline.experiments import WEAK_NETWORK
 from pipeline.output import decoration, say
@@ -37,6 +37,8 @@ _HOW_TO_COMPARE: Final = (
     "mini-batch, `test/...` after every test_epoch). *Chart view* lays all curves over each other. The artifacts "
     "`curves.png`, `accuracy_map.png` and `results.md` say the same at a glance."
 )
+_DESCRIPTION_CHARACTERS: Final = 4000
+"""Of a table in a description; MLflow cuts all beyond 8000, and links to 50 networks take 3000."""
 _COMPARED: Final = 50
 """Networks beyond which a comparison shows nothing any more."""
 
@@ -98,7 +100,8 @@ def train_all(
         with decoration("results.md"):
             command.log_text(table, "results.md")
         with decoration("The description"):
-            command.describe(f"{_summary(store, command, dataset, outcomes)}\n\n{table}\n\n{_HOW_TO_COMPARE}")
+            shown = best_results(outcomes, _DESCRIPTION_CHARACTERS)
+            command.describe(f"{_summary(store, command, dataset, outcomes)}\n\n{_HOW_TO_COMPARE}\n\n{shown}")
         _draw(store, command, f"{title} {dataset.name}", outcomes, dataset)
         finished(outcomes)
         _register(store, command, outcomes, settings)
@@ -187,10 +190,10 @@ def _summary(store: Store, command: OwnedRun, dataset: Dataset, outcomes: Sequen
     best = max(done, key=done.__getitem__)
     images = f"{evaluation_split(outcomes[0].config)} images"
     summary += f"; the best is `{store.get(best).name}`, {done[best]:.2%} right on the {images}."
-    if len(done) > _COMPARED:
-        return summary
-    ranking = store.ranking(command.run_id, done)
-    return f"{summary} **[Compare them]({store.comparison(done)})**, or see [their ranking and curves]({ranking})."
+    chosen = sorted(done, key=done.__getitem__, reverse=True)[:_COMPARED]
+    which = "them" if len(chosen) == len(done) else f"the best {len(chosen)}"
+    ranking = store.ranking(command.run_id, chosen)
+    return f"{summary} **[Compare {which}]({store.comparison(chosen)})**, or see [their ranking and curves]({ranking})."
 
 
 def _draw(store: Store, command: OwnedRun, title: str, outcomes: Sequence[Outcome], dataset: Dataset) -> None:

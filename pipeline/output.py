@@ -31,6 +31,16 @@ def notice(text: str) -> None:
         _write(text, sys.stderr)
 
 
+def leave_terminal() -> None:
+    """Write no more to a terminal that was closed, because what is said there would fail, and the work with it."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            if os.isatty(descriptor):
+                os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
 @contextmanager
 def decoration(name: str, warn: Callable[[str], None] = warn) -> Iterator[None]:
     """Make what fails inside the `with` a warning, because the results do not need it.

@@ -35,6 +35,19 @@ def redacted(text: str) -> str:
     return _IN_QUERY.sub(rf"\1{_MASK}", _IN_ADDRESS.sub(rf"\1:{_MASK}@", text))
 
 
+def without_secrets(value: Any) -> Any:
+    """A request's argument as it may be stored: texts, alone or in lists and mappings, and MLflow's tags and params."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {key: without_secrets(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(each) for each in value]
+    if type(value).__name__ in {"Param", "RunTag"}:
+        return type(value)(value.key, redacted(value.value))
+    return value
+
+
 @cache
 def redact_log_and_tracebacks() -> None:
     """From now on, filter every record of every logger, and the traceback of an error that nobody catches."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.data.datasets import Dataset
 from pipeline.data.doubt import Prediction
-from pipeline.training.task import Outcome
+from pipeline.training.task import Outcome, Status, accuracy
 
 _SHOWN = 100
 _FIGURES = {
@@ -14,6 +14,21 @@ _FIGURES = {
     "test loss": ("test_loss", ".4f"),
     "seconds": ("train_seconds", ".1f"),
 }
+
+
+def best_results(outcomes: Sequence[Outcome], characters: int) -> str:
+    """The table of results where it fits into so many characters, else that of the best, and where the others are."""
+    whole = results_table(outcomes)
+    if len(whole) <= characters:
+        return whole
+    row = max(len(line) for line in whole.splitlines())
+    count = max(characters // (row + 1) - 4, 1)  # the heads take two lines, the sentence below two more
+    best = sorted(outcomes, key=_accuracy_or_nothing, reverse=True)[:count]
+    return f"{results_table(best)}\n\nThese are the best {len(best)} of {len(outcomes)}; `results.md` has all."
+
+
+def _accuracy_or_nothing(outcome: Outcome) -> float:
+    return accuracy(outcome) if outcome.status == Status.FINISHED else -1.0
 
 
 def results_table(outcomes: Sequence[Outcome]) -> str:

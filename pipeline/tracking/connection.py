@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import PipelineError
 from pipeline.errors import first_line as first_line  # noqa: PLC0414 - for those that know it from here
 from pipeline.log import is_verbose
+from pipeline.redaction import without_secrets
 from pipeline.tracking.faults import Address, explained, is_of_a_store, passes, translated
 from pipeline.tracking.first_contact import announced, experiment_id, make_sqlite_store
 
@@ -22,6 +23,8 @@ OUTAGE_SECONDS: Final = float(os.environ.get("PIPELINE_OUTAGE_SECONDS", "180"))
 """How long a store may be out before work on it stops."""
 _OF_RUNS_ARTIFACTS: Final = {"log_text", "log_artifact", "log_figure", "list_artifacts", "download_artifacts"}
 _OF_MODELS_ARTIFACTS: Final = {"log_model_artifacts", "list_logged_model_artifacts"}
+_OF_FILES: Final = {"log_artifact", "log_model_artifacts"}
+"""Methods whose texts are paths of this machine, which have to stay as they are."""
 _T = TypeVar("_T")
 _log: Final = logging.getLogger(__name__)
 _leaving: Final = threading.Event()
@@ -72,11 +75,13 @@ class Connection:
         return _client(self.uri)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a method of MLflow's client, trying again while the store is out.
+        """Call a method of MLflow's client with arguments without secrets, trying again while the store is out.
 
         Raises:
             PipelineError: if it stays out for OUTAGE_SECONDS, or refuses.
         """
+        if method not in _OF_FILES:
+            args, kwargs = tuple(map(without_secrets, args)), without_secrets(kwargs)
         if method in _OF_RUNS_ARTIFACTS:
             return self.artifact_request(f"of run {args[0]}", lambda: getattr(self.client, method)(*args, **kwargs))
         if method in _OF_MODELS_ARTIFACTS:

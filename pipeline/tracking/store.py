@@ -115,9 +115,13 @@ class Store(Connection):
         return list(self.call("search_logged_models", [self.experiment_id], f"source_run_id = '{run_id}'"))
 
     def find_finished(self, fingerprint: str) -> TrackedRun | None:
-        """The latest finished run of a network, or None."""
+        """The latest finished run of a network, or None.
+
+        A run that lacks a final metric is passed over: a copied or foreign tag does not make it a finished training.
+        """
         condition = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
-        return next(self.search(condition, ("attributes.end_time DESC",), page_size=1), None)
+        runs = self.search(condition, ("attributes.end_time DESC",), page_size=10)
+        return next((run for run in runs if _has_results(run)), None)
 
     def link(self, run_id: str) -> str:
         """Where MLflow's UI shows a run: an address on a server, or for the pages of a UI that is started later."""
@@ -140,6 +144,12 @@ class Store(Connection):
         view = _RANKING | {"searchFilter": f"attributes.run_id IN ({chosen})"}
         self.call("set_experiment_tag", self.experiment_id, f"mlflow.sharedViewState.{name}", json.dumps(view))
         return f"#/experiments/{self.experiment_id}/runs?viewStateShareKey={name}"
+
+
+def _has_results(run: TrackedRun) -> bool:
+    split = "validation" if run.parameters.get("validation") == "True" else "test"
+    names = [f"{part}_{kind}" for part in ("train", split) for kind in ("accuracy", "loss")]
+    return all(name in run.metrics for name in [*names, "train_seconds"])
 
 
 def _tracked(run: "Run") -> TrackedRun:

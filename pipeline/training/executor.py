@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import Interrupted, PipelineError, UsageError
 from pipeline.log import is_verbose, show_log
+from pipeline.output import leave_terminal, notice
+from pipeline.redaction import redacted
 from pipeline.tracking.connection import first_line, leave
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task
 from pipeline.training.trainer import train
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from distributed import Client, Future, Nanny, Worker
 
 _SCHEMES: Final = ("tcp", "tls", "ucx", "ws", "wss")
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # SIGHUP: the terminal was closed
 _STOP_SECONDS: Final = 1.5  # for saving; after it a worker is killed, and goes on from its last checkpoint
 _LOST_WORKERS: Final = 10  # a task that takes so many workers with it is given up
 _LOOK_SECONDS: Final = 0.5  # between two looks for workers that joined
@@ -215,28 +219,45 @@ def cost(task: Task) -> int:
 
 
 def interruptible() -> None:
-    """Make SIGTERM what Ctrl-C is, and both work once: what is under way is then given time to save its state."""
+    """Make SIGTERM and SIGHUP what Ctrl-C is, and all work once: what is under way is then given time to save.
+
+    A signal that is ignored from the start stays ignored: `nohup` ignores SIGHUP, and the work outlives its terminal.
+    """
 
     def interrupt(number: int, _frame: object) -> None:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
+        _announce_stop(number)
         leave()
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    for each in _SIGNALS:
+    for each in _heard():
         signal.signal(each, interrupt)
+
+
+def _heard() -> list[signal.Signals]:
+    return [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+
+
+def _announce_stop(number: int) -> None:
+    """Say at once that the signal is heard: what stops may take seconds, and `mlflow run` does not wait for it."""
+    if signal.Signals(number).name == "SIGHUP":
+        leave_terminal()
+    notice(f"Stopping ({signal.Signals(number).name}): what is reached is being saved.")
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set inside the `with`, instead of interrupting."""
+    """An event that Ctrl-C, SIGTERM and SIGHUP set inside the `with`, instead of interrupting."""
     stop = threading.Event()
 
-    def request(*_: object) -> None:
+    def request(number: int, _frame: object) -> None:
+        if not stop.is_set():
+            _announce_stop(number)
         stop.set()
         leave()
 
-    before = {each: signal.signal(each, request) for each in _SIGNALS}
+    before = {each: signal.signal(each, request) for each in _heard()}
     try:
         yield stop
     finally:
@@ -254,7 +275,7 @@ def _quiet() -> None:
 def dask_setup(_worker: "Worker") -> None:
     """Make a signal to a worker a request to stop its training; Dask calls this in each process that it starts."""
     show_log()
-    for each in _SIGNALS:
+    for each in _heard():
         signal.signal(each, lambda *_: _stop_all.set())
     atexit.register(os._exit, 0)  # taking MLflow's modules apart, object by object, would hold the end up for seconds
 
@@ -355,7 +376,7 @@ def _outcome(future: "Future[Outcome]", task: Task) -> Outcome:
     if error is None:
         outcome: Outcome = future.result()
         return outcome
-    return Outcome(task.config, Status.FAILED, reason=f"{type(error).__name__}: {error}".splitlines()[0])
+    return Outcome(task.config, Status.FAILED, reason=redacted(f"{type(error).__name__}: {error}".splitlines()[0]))
 
 
 def _stopped(client: "Client", job: str, futures: dict["Future[Outcome]", Task]) -> Iterator[Outcome]:

@@ -12,8 +12,10 @@ from pipeline.config import TrainingConfig
 from pipeline.data import datasets
 from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import grid
+from pipeline.tracking.parents import command_run
 from pipeline.tracking.store import Store
 from pipeline.training.networks import Settings
+from pipeline.training.task import Outcome, Status
 from tests.conftest import copy_store
 
 QUICK = TrainingConfig(dataset="digits", learning_rate=0.1, init_std="he", max_epoch=3, test_epoch=2, disp_freq=5)
@@ -246,3 +248,58 @@ def test_a_grid_whose_pictures_cannot_be_drawn_is_finished(settings, store, monk
         f"Warning: {name} is missing (bottom cannot be >= top); the results do not need it."
         for name in ("curves.png", "accuracy_map.png")
     ]
+
+
+def test_the_description_of_many_networks_has_the_best_and_the_links(settings, store, monkeypatch):
+    outcomes = []
+    for seed in range(90):
+        config = replace(QUICK, seed=seed)
+        run_id = store.client.create_run(store.experiment_id, run_name=config.name).info.run_id
+        metrics = dict.fromkeys(FINAL, 0.5) | {"test_accuracy": seed / 100}
+        outcomes.append(Outcome(config, Status.FINISHED, run_id, metrics))
+    monkeypatch.setattr(commands, "run_networks", lambda *_args, **_kwargs: outcomes)
+    monkeypatch.setattr(commands, "_draw", lambda *_args: None)
+    commands.train_all("grid", [outcome.config for outcome in outcomes], settings, {})
+    description = parent_of(store).description
+    assert len(description) < 7500  # what registering adds still fits into 8000
+    assert "[Compare the best 50](#/compare-runs?runs=" in description
+    assert "[their ranking and curves](#/experiments/" in description
+    table = description[description.index("| network") :]
+    shown = int(re.search(r"the best (\d+) of 90; `results.md` has all", table)[1])
+    assert re.findall(r"seed=(\d+)", table) == [str(seed) for seed in range(89, 89 - shown, -1)]
+
+
+def test_no_secret_is_in_anything_that_is_written(settings, store, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "opensesame")
+    words = "as in db://me:opensesame@host, or opensesame alone"
+
+    def broken(*_args, **_kwargs):
+        raise OSError(words)
+
+    monkeypatch.setattr("pipeline.display.figures.confusion_matrix", broken)
+    commands.train_one(QUICK, settings, {"note": words})
+    with pytest.raises(PipelineError), command_run(store, "command", {"words": words}) as run:
+        run.log_text(words, "words.md")
+        run.describe(words)
+        raise PipelineError(words)
+    [run] = store.search("attributes.run_name = 'command'")
+    assert run.tags["reason"] == "as in db://me:***@host, or *** alone"
+    written = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    assert any(b"me:***@host" in content for content in written)
+    assert not [content for content in written if b"opensesame" in content]
+    assert "opensesame" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("lacking", ["test_accuracy", "train_seconds"])
+def test_a_run_with_a_copied_fingerprint_is_not_reused(lacking, settings, store):
+    outcome = commands.train_one(QUICK, settings, {})
+    original = store.get(outcome.run_id)
+    copy = store.client.create_run(store.experiment_id, tags={"fingerprint": original.tags["fingerprint"]})
+    for name in FINAL - {lacking}:
+        store.client.log_metric(copy.info.run_id, name, 0.5)
+    store.client.set_terminated(copy.info.run_id)
+    assert commands.train_one(QUICK, settings, {}).run_id == outcome.run_id
+    store.client.delete_run(outcome.run_id)
+    again = commands.train_one(QUICK, settings, {})
+    assert again.run_id not in {copy.info.run_id, outcome.run_id}
+    assert not again.reused

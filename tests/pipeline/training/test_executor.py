@@ -92,3 +92,31 @@ def test_an_address_that_is_no_scheduler_s_is_refused(pipeline, address, status,
     [line] = ended.stderr.strip().splitlines()
     assert address in line
     assert named in line
+
+
+HANGS_UP = """
+import os, signal, sys
+from pipeline.training.executor import interruptible
+{before}
+interruptible()
+try:
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("goes on")
+except KeyboardInterrupt as stop:
+    print("stopped by", stop)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "announced"),
+    [
+        ("", "stopped by SIGHUP\n", "Stopping (SIGHUP): what is reached is being saved.\n"),
+        ("signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does", "goes on\n", ""),
+    ],
+)
+def test_a_closed_terminal_stops_as_ctrl_c_does_but_not_under_nohup(before, said, announced):
+    command = [sys.executable, "-c", HANGS_UP.format(before=before)]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (said, announced)
