@@ -24,6 +24,7 @@ from pipeline.output import decoration
 from pipeline.tracking.acquisition import AlreadyFinished, Busy, acquire, reparent
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import EARLY_STOP_TAG, Point
+from pipeline.training import provenance
 from pipeline.training.checkpoint import Checkpoint, Checkpoints
 from pipeline.training.predictions import ARTIFACT, keep
 from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage, split
@@ -67,7 +68,7 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
             name=task.config.name,
             parent_id=task.parent_id,
             parameters={**task.config.parameters(), "dataset_digest": dataset.digest},
-            tags=task.tags,
+            tags={**provenance.tags(), **task.tags},
             lineage=lineage(dataset, "training", task.data_dir),
             lock=task.checkpoint_dir / "claims.lock",
             already_done=lambda: reuse(task) is not None,
@@ -126,6 +127,8 @@ class _Training:
         self.optimizer = Sgd(self.network.parameters, config.learning_rate, config.momentum, config.weight_decay)
         self.position = Position()
         self.seconds = 0.0
+        self.core_seconds = -time.thread_time()
+        """Processor time of this thread and of the processes before it, less the reading of the thread's clock."""
         self.pending: list[Point] = []
         self.evaluated: list[tuple[int, float]] = []
         self.first_loss: float | None = None
@@ -143,6 +146,7 @@ class _Training:
                     self._save()
                     raise Interrupted(f"stopped in epoch {self.position.epoch + 1}")
         except Diverged as divergence:
+            self._tag_core_seconds()
             with suppress(Diverged):
                 self._note_curve(divergence.windows)
             self.run.send(self.pending)
@@ -217,8 +221,12 @@ class _Training:
         steps = self.config.max_epoch * self.batches
         now = _milliseconds()
         self.run.send([Point(key, value, now, steps) for key, value in metrics.items()], model_id=model_id)
+        self._tag_core_seconds()
         self._draw()  # last: the result is complete without
         return metrics
+
+    def _tag_core_seconds(self) -> None:
+        self.run.tag(provenance.CORE_SECONDS_TAG, f"{self.core_seconds + time.thread_time():.2f}")
 
     def _draw(self) -> None:
         """Store predictions and pictures; the curves come from the store, which has all after any interruption."""
@@ -290,6 +298,8 @@ class _Training:
         notes = {
             "position": asdict(self.position),
             "seconds": self.seconds,
+            "core_seconds": self.core_seconds + time.thread_time(),
+            "computed_with": provenance.arithmetic(),
             "pending": self.pending,
             "evaluated": self.evaluated,
             "first_loss": self.first_loss,
@@ -309,6 +319,10 @@ class _Training:
         self.seconds = notes["seconds"]
         self.evaluated = [(epoch, accuracy) for epoch, accuracy in notes["evaluated"]]
         self.first_loss = notes.get("first_loss")  # a checkpoint of version 0.1.0 has none
+        self.core_seconds += notes.get("core_seconds", 0.0)  # nor this, nor what it was computed with
+        if text := provenance.difference(notes.get("computed_with", {})):
+            self._tell(EventKind.NOTICE, text=text)
+            self.run.tag(provenance.BIT_EXACT_TAG, "false")
         self.run.send(Point(*point) for point in notes["pending"])
         damaged = f", {checkpoint.damaged} damaged checkpoint passed over" if checkpoint.damaged else ""
         return f"goes on after epoch {self.position.epoch}{damaged}"

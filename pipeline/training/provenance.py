@@ -1,0 +1,67 @@
+"""What a run was computed with: the project's commit, the kind of processor, and NumPy.
+
+Two processors of one kind with one NumPy compute the same bits. Another kind has other BLAS kernels, which round
+differently.
+"""
+
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+PROCESSOR_TAG: Final = "processor"
+NUMPY_TAG: Final = "numpy"
+CORE_SECONDS_TAG: Final = "core_seconds"
+BIT_EXACT_TAG: Final = "bit_exact"
+"""Present, and "false", on a run of which another kind of processor or another NumPy computed a part."""
+
+
+def tags() -> dict[str, str]:
+    """The tags of a run that this process computes, under MLflow's names where it has one."""
+    return {**arithmetic(), **_commit()}
+
+
+@cache
+def arithmetic() -> dict[str, str]:
+    """What decides how a sum is rounded: the kind of processor and NumPy's version, by the names of their tags."""
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    kernels = {str(each.get("architecture")) for each in threadpool_info() if each["user_api"] == "blas"}
+    simd = np.show_config("dicts")["SIMD Extensions"]
+    return {PROCESSOR_TAG: " ".join([*sorted(kernels), *simd["baseline"], *simd["found"]]), NUMPY_TAG: np.__version__}
+
+
+def difference(recorded: Mapping[str, str]) -> str:
+    """How this process differs from what a checkpoint was written with, as a sentence; empty where it does not.
+
+    Args:
+        recorded: what `arithmetic` gave to the process that wrote the checkpoint; empty if it recorded nothing.
+    """
+    ours = arithmetic()
+    differing = [name for name, theirs in recorded.items() if ours.get(name) != theirs]
+    if not differing:
+        return ""
+    parts = [f"{name} {recorded[name]!r}, here it is {ours.get(name)!r}" for name in differing]
+    return f"the checkpoint was written with {'; '.join(parts)}: the result will not be exact to the bit"
+
+
+@cache
+def _commit() -> dict[str, str]:
+    """The commit of the project's repository, and whether files differ from it; nothing outside of a repository."""
+    folder = Path(__file__).parent
+    if not _git(folder, "ls-files", "--error-unmatch", Path(__file__).name):
+        return {}
+    commit = _git(folder, "rev-parse", "HEAD")
+    changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(changed).lower()} if commit else {}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):  # a worker without git
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
