@@ -18,8 +18,8 @@ from model.randomness import rng
 EVALUATED_TOGETHER = 250
 """Images in a slice of `evaluate`: enough for a fast product, few enough to stay in cache."""
 
-STRETCH = 2000
-"""Images in a stretch of training, after which their scores are looked at together: a step itself needs no loss.
+CHUNK = 2000
+"""Images in a chunk of training, after which their scores are looked at together: a step itself needs no loss.
 
 At least one mini-batch is in it; the end of a window of the training curve and of an epoch end it earlier.
 """
@@ -141,14 +141,14 @@ def fit(
         seed: of the order of the examples.
         position: where to go on; the states of `network` and `optimizer` must be those of that moment. The result is
             the same, bit for bit, as that of a training without a stop.
-        interval: seconds of training after which there is a record at the end of a stretch, even inside an epoch.
+        interval: seconds of training after which there is a record at the end of a chunk, even inside an epoch.
 
     Yields:
         A record at the end of each epoch, and inside it whenever `interval` has passed. All losses before it are
         finite.
 
     Raises:
-        Diverged: a loss was not finite. The steps to the end of the stretch have been taken.
+        Diverged: a loss was not finite. The steps to the end of the chunk have been taken.
     """
     batches = math.ceil(len(examples) / batch_size)
     one_hot = np.eye(network.classes, dtype=network.dtype)
@@ -160,8 +160,8 @@ def fit(
         order = examples.nearest_first(rng(seed, "order", epoch).permutation(len(examples)), batch_size)
         done = position.batch if epoch == position.epoch else 0
         while done < batches:
-            # Where a stretch ends depends on its start alone: a training that goes on there has the same ones.
-            count = min(batches - done, disp_freq - step % disp_freq, max(1, STRETCH // batch_size))
+            # Where a chunk ends depends on its start alone: a training that goes on there has the same ones.
+            count = min(batches - done, disp_freq - step % disp_freq, max(1, CHUNK // batch_size))
             indices = order[done * batch_size : (done + count) * batch_size]
             labels = examples.labels[indices]
             targets = one_hot.take(labels, axis=0)
@@ -211,7 +211,7 @@ def _train(
     targets: Floats,
     batch_size: int,
 ) -> Floats:
-    """Take the steps of a stretch; give the scores that each of its images had in its mini-batch."""
+    """Take the steps of a chunk; give the scores that each of its images had in its mini-batch."""
     scores = np.empty_like(targets)
     # Numbers too large for their type show in the loss, which ends the training: no warning is needed as well.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -233,7 +233,7 @@ def _judge(loss: Loss, scores: Floats, targets: Floats, labels: Integers) -> tup
 
 
 def _first_not_finite(loss: Loss, scores: Floats, targets: Floats, batch_size: int) -> tuple[int, float]:
-    """Give the number, from 1, and the loss of the first mini-batch of a stretch whose loss is not finite.
+    """Give the number, from 1, and the loss of the first mini-batch of a chunk whose loss is not finite.
 
     It is the last one where only the sum of all is too large for its type.
     """

@@ -124,7 +124,7 @@ class InkLinear:
         self._rows = Scratch(2 + self.features, weight.dtype)
         self._outputs = Scratch(self.fan_out, weight.dtype)
 
-    def dense(self) -> tuple[Floats, Floats]:
+    def to_linear(self) -> tuple[Floats, Floats]:
         """Give the ordinary layer's weight, rows in natural pixel order, and bias."""
         base, c, *_ = matrix = self.matrix.value * 255
         weight = np.empty_like(matrix[2:])
@@ -132,7 +132,7 @@ class InkLinear:
         bias = base + BACKGROUND * weight.sum(axis=0, dtype=np.float64)
         return weight, bias.astype(weight.dtype)
 
-    def read(self, images: Pixels) -> Batch:
+    def preprocess(self, images: Pixels) -> Batch:
         """Make of images in natural pixel order what `forward` takes."""
         pixels = images.take(self.pixel_order, axis=1)
         return Batch(pixels, ink_extents(pixels), ink_totals(pixels))

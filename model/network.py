@@ -27,11 +27,11 @@ class Linear:
         self.fan_out = len(bias)
         self._handed_on = Scratch(len(weight), weight.dtype)
 
-    def dense(self) -> tuple[Floats, Floats]:
+    def to_linear(self) -> tuple[Floats, Floats]:
         """Give copies of weight and bias."""
         return self.weight.value.copy(), self.bias.value.copy()
 
-    def read(self, images: Pixels) -> Floats:
+    def preprocess(self, images: Pixels) -> Floats:
         """Make of images in natural pixel order what `forward` takes: (x - 128) / 255."""
         inputs = images.astype(self.weight.value.dtype)
         inputs -= 128
@@ -105,8 +105,8 @@ class Network:
         for (fan_in, fan_out), std in zip(pairwise(sizes), deviations, strict=True):
             weight = random.normal(0, std, (fan_in, fan_out)).astype(dtype)
             layers.append(Linear(weight, np.zeros(fan_out, dtype)))
-        first = InkLinear(*layers[0].dense(), pixel_order)
-        return cls(first, *_bent(layers[1:], activation))
+        first = InkLinear(*layers[0].to_linear(), pixel_order)
+        return cls(first, *_interleave(layers[1:], activation))
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Floats], activation: Activation) -> "Network":
@@ -122,7 +122,7 @@ class Network:
             raise ValueError(f"{missing} is missing from the weights of a network: {sorted(weights)}") from None
         if not layers:
             raise ValueError("no weights of a network: there must be layer1.weight and layer1.bias")
-        return cls(layers[0], *_bent(layers[1:], activation))
+        return cls(layers[0], *_interleave(layers[1:], activation))
 
     @property
     def classes(self) -> int:
@@ -152,7 +152,7 @@ class Network:
         scores = np.empty((len(images), self.classes), self.dtype)
         for start in range(0, len(images), self.PREDICTED_TOGETHER):
             part = slice(start, start + self.PREDICTED_TOGETHER)
-            scores[part] = self.forward(self.first.read(images[part]))
+            scores[part] = self.forward(self.first.preprocess(images[part]))
         return scores
 
     def weights(self) -> dict[str, Floats]:
@@ -163,7 +163,7 @@ class Network:
         """
         named = {}
         for number, layer in enumerate(self._learning, start=1):
-            named[f"layer{number}.weight"], named[f"layer{number}.bias"] = layer.dense()
+            named[f"layer{number}.weight"], named[f"layer{number}.bias"] = layer.to_linear()
         return named
 
     def state(self) -> dict[str, Floats]:
@@ -181,7 +181,7 @@ class Network:
             overwrite(parameter.value, state[name], name)
 
 
-def _bent(layers: Sequence[Linear], activation: Activation) -> Iterator[Linear | Activation]:
+def _interleave(layers: Sequence[Linear], activation: Activation) -> Iterator[Linear | Activation]:
     """Put an activation in front of each layer: the one given in front of the last, ReLU in front of the others."""
     for layer in layers[:-1]:
         yield Relu()

@@ -19,7 +19,7 @@ class PlainFirst(Linear):
         self.natural = np.argsort(pixel_order)
 
     def forward(self, examples):
-        return super().forward(self.read(examples.pixels[:, self.natural]))
+        return super().forward(self.preprocess(examples.pixels[:, self.natural]))
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +56,7 @@ def make_network(pixel_order):
         )
         if not plain:
             return network
-        return Network(PlainFirst(*network.first.dense(), pixel_order), *network.rest)
+        return Network(PlainFirst(*network.first.to_linear(), pixel_order), *network.rest)
 
     return make
 

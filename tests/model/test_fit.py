@@ -19,13 +19,13 @@ from model.randomness import rng
 
 SETTINGS = {"batch_size": 20, "max_epoch": 3, "disp_freq": 5, "seed": 2}
 BATCHES = 12  # 237 examples in mini-batches of 20, the last one of 17
-STRETCHES = [2, 4, 5, 7, 9, 10, 12, 14, 15, 17, 19, 20, 22, 24, 25, 27, 29, 30, 32, 34, 35, 36]  # where they end
+CHUNKS = [2, 4, 5, 7, 9, 10, 12, 14, 15, 17, 19, 20, 22, 24, 25, 27, 29, 30, 32, 34, 35, 36]  # where they end
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_stretches():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model.fit, "STRETCH", 40)
+        patch.setattr(model.fit, "CHUNK", 40)
         yield
 
 
@@ -68,7 +68,7 @@ def test_records_at_the_end_of_each_epoch(start):
 def test_records_inside_an_epoch(start):
     _, _, train = start()
     records = list(train(interval=0))
-    assert [r.step for r in records] == STRETCHES
+    assert [r.step for r in records] == CHUNKS
     assert [r.step for r in records if r.epoch_ended] == [12, 24, 36]
     assert [w.step for r in records for w in r.windows] == [5, 10, 15, 20, 25, 30, 35, 36]
     assert records[7].position.epoch == 1
@@ -87,7 +87,7 @@ def test_records_change_no_bits(start):
 
 @pytest.mark.parametrize("momentum", [0, 0.5])
 @settings(max_examples=15, deadline=None)
-@given(stop=st.sampled_from(STRETCHES))
+@given(stop=st.sampled_from(CHUNKS))
 def test_going_on_from_any_position_changes_no_bits(start, momentum, stop):
     network, sgd, train = start(momentum)
     whole = [w for r in train(interval=math.inf) for w in r.windows]
@@ -177,8 +177,8 @@ def test_seconds_leave_out_what_the_caller_does(start, monkeypatch):
 )
 def test_divergence_says_where(start, loss, learning_rate, earliest, monkeypatch):
     seen = []
-    for stretch in (1, 40, 2000):
-        monkeypatch.setattr(model.fit, "STRETCH", stretch)
+    for chunk in (1, 40, 2000):
+        monkeypatch.setattr(model.fit, "CHUNK", chunk)
         _, _, train = start(loss=loss, learning_rate=learning_rate, momentum=0, max_epoch=50, disp_freq=1000)
         records = []
         with pytest.raises(Diverged) as caught:
@@ -190,7 +190,7 @@ def test_divergence_says_where(start, loss, learning_rate, earliest, monkeypatch
         assert f"epoch {error.epoch}, step {error.step}" in str(error)
         assert all(record.step < error.step for record in records)
         assert all(math.isfinite(record.position.window_loss) for record in records)
-        if stretch == 1:
+        if chunk == 1:
             assert [record.step for record in records] == list(range(1, error.step))
         seen.append((error.epoch, error.step, str(error.loss)))
     assert len(set(seen)) == 1
@@ -204,7 +204,7 @@ def test_divergence_survives_the_way_between_processes():
 
 
 def test_a_stretch_whose_losses_are_too_large_only_together_ends_the_training(start, monkeypatch):
-    monkeypatch.setattr(model.fit, "STRETCH", 2000)
+    monkeypatch.setattr(model.fit, "CHUNK", 2000)
     largest = 3e38
 
     class Large(type(make_loss("euclidean"))):

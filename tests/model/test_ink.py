@@ -56,7 +56,7 @@ def both_layers(outputs=7, features=20, images=13, dtype=np.float64):
 
 def test_dense_gives_back_what_it_was_made_of():
     ink, plain, _ = both_layers()
-    for ours, theirs in zip(ink.dense(), plain.dense(), strict=True):
+    for ours, theirs in zip(ink.to_linear(), plain.to_linear(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
@@ -65,36 +65,38 @@ def test_dense_gives_back_what_it_was_made_of():
 def test_forward_is_that_of_the_ordinary_layer(images):
     ink, plain, pixels = both_layers()
     pixels = pixels[:images]
-    expected = plain.forward(plain.read(pixels))
-    np.testing.assert_allclose(ink.forward(ink.read(pixels)), expected, rtol=1e-12, atol=1e-12)
+    expected = plain.forward(plain.preprocess(pixels))
+    np.testing.assert_allclose(ink.forward(ink.preprocess(pixels)), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.usefixtures("parts")
 def test_forward_needs_no_order_of_the_images():
     ink, plain, pixels = both_layers()
-    batch = ink.read(pixels)
+    batch = ink.preprocess(pixels)
     farthest_first = np.argsort(-batch.extents)
     batch = Batch(*(array[farthest_first] for array in batch))
-    expected = plain.forward(plain.read(pixels[farthest_first]))
+    expected = plain.forward(plain.preprocess(pixels[farthest_first]))
     np.testing.assert_allclose(ink.forward(batch), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_blank_images():
     ink, plain, pixels = both_layers()
     blank = np.zeros_like(pixels)
-    np.testing.assert_allclose(ink.forward(ink.read(blank)), plain.forward(plain.read(blank)), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        ink.forward(ink.preprocess(blank)), plain.forward(plain.preprocess(blank)), rtol=1e-12, atol=1e-12
+    )
     plain.backward(np.ones((len(blank), 7)))
     ink.backward(np.ones((len(blank), 7)))
     assert ink.matrix.rows == 2
     for layer in (ink, plain):
         Sgd(layer.parameters, learning_rate=1.0).step()
-    for ours, theirs in zip(ink.dense(), plain.dense(), strict=True):
+    for ours, theirs in zip(ink.to_linear(), plain.to_linear(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
 def test_what_an_earlier_batch_left_behind_does_not_matter():
     ink, _, pixels = both_layers()
-    one, other = ink.read(pixels[:9]), ink.read(pixels[9:])
+    one, other = ink.preprocess(pixels[:9]), ink.preprocess(pixels[9:])
     first = ink.forward(other).copy()
     ink.forward(one)
     np.testing.assert_array_equal(ink.forward(other), first)
@@ -104,16 +106,16 @@ def test_what_an_earlier_batch_left_behind_does_not_matter():
 def test_a_step_is_minus_the_derivative(numeric_gradient):
     ink, plain, pixels = both_layers()
     pull = np.random.default_rng(4).normal(size=(len(pixels), 7))
-    inputs = plain.read(pixels)
+    inputs = plain.preprocess(pixels)
     expected = [
         numeric_gradient(lambda: float(np.sum(pull * plain.forward(inputs))), parameter.value)
         for parameter in (plain.weight, plain.bias)
     ]
-    before = ink.dense()
-    ink.forward(ink.read(pixels))
+    before = ink.to_linear()
+    ink.forward(ink.preprocess(pixels))
     ink.backward(pull.copy())
     Sgd(ink.parameters, learning_rate=1.0).step()
-    for start, end, gradient in zip(before, ink.dense(), expected, strict=True):
+    for start, end, gradient in zip(before, ink.to_linear(), expected, strict=True):
         np.testing.assert_allclose(start - end, gradient, rtol=1e-6, atol=1e-6)
 
 

@@ -119,7 +119,7 @@ def test_threads_predict_at_once(make_network, images, activation):
 
 def test_reading_scales_pixels():
     layer = Linear(np.zeros((3, 2), np.float32), np.zeros(2, np.float32))
-    np.testing.assert_allclose(layer.read(np.array([[0, 128, 255]], np.uint8)), [[-128 / 255, 0, 127 / 255]])
+    np.testing.assert_allclose(layer.preprocess(np.array([[0, 128, 255]], np.uint8)), [[-128 / 255, 0, 127 / 255]])
 
 
 def test_from_weights_needs_all_of_them(make_network):
