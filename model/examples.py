@@ -14,12 +14,12 @@ class Batch(NamedTuple):
     Attributes:
         pixels: (images, features), as in `Examples`.
         extents: (images,), as in `Examples`.
-        totals: (images,), as in `Examples`.
+        pixel_sums: (images,), as in `Examples`.
     """
 
     pixels: Pixels
     extents: Integers
-    totals: Integers
+    pixel_sums: Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +29,13 @@ class Examples:
     Attributes:
         pixels: (images, features), contiguous in memory, columns in ink order (see `model.ink`).
         extents: (images,), the number of leading columns that hold all of an image's ink.
-        totals: (images,), the sum of an image's pixels.
+        pixel_sums: (images,), the sum of an image's pixels.
         labels: (images,), the right class of each image, from 0.
     """
 
     pixels: Pixels
     extents: Integers
-    totals: Integers
+    pixel_sums: Integers
     labels: Integers
 
     def __post_init__(self) -> None:
@@ -44,9 +44,9 @@ class Examples:
         Raises:
             ValueError: they do not, or it could.
         """
-        if not len(self.pixels) == len(self.extents) == len(self.totals) == len(self.labels):
-            arrays = (self.pixels, self.extents, self.totals, self.labels)
-            raise ValueError("{} images, {} extents, {} totals, {} labels".format(*map(len, arrays)))
+        if not len(self.pixels) == len(self.extents) == len(self.pixel_sums) == len(self.labels):
+            arrays = (self.pixels, self.extents, self.pixel_sums, self.labels)
+            raise ValueError("{} images, {} extents, {} pixel_sums, {} labels".format(*map(len, arrays)))
         if not self.pixels.flags.c_contiguous:
             raise ValueError("the pixels of an image do not follow each other in memory: see np.ascontiguousarray")
 
@@ -56,7 +56,7 @@ class Examples:
 
     def __getitem__(self, part: slice) -> "Examples":
         """Give a contiguous part without copying it."""
-        return Examples(self.pixels[part], self.extents[part], self.totals[part], self.labels[part])
+        return Examples(self.pixels[part], self.extents[part], self.pixel_sums[part], self.labels[part])
 
     def nearest_first(self, order: Integers, batch_size: int) -> Integers:
         """Sort the images of each mini-batch by how far they reach in ink order.
@@ -77,4 +77,4 @@ class Examples:
 
     def batch(self, indices: Integers) -> Batch:
         """Copy some of the images out."""
-        return Batch(self.pixels.take(indices, axis=0), self.extents[indices], self.totals[indices])
+        return Batch(self.pixels.take(indices, axis=0), self.extents[indices], self.pixel_sums[indices])

@@ -75,10 +75,10 @@ def ink_extents(pixels: Pixels) -> NDArray[np.intp]:
     return extents
 
 
-def ink_totals(pixels: Pixels) -> NDArray[np.int64]:
+def pixel_sums(pixels: Pixels) -> NDArray[np.int64]:
     """Sum up the pixels of each image: (images,), from (images, features) in any order."""
-    totals: NDArray[np.int64] = pixels.sum(axis=1, dtype=np.int64)
-    return totals
+    sums: NDArray[np.int64] = pixels.sum(axis=1, dtype=np.int64)
+    return sums
 
 
 class InkLinear:
@@ -135,7 +135,7 @@ class InkLinear:
     def preprocess(self, images: Pixels) -> Batch:
         """Make of images in natural pixel order what `forward` takes."""
         pixels = images.take(self.pixel_order, axis=1)
-        return Batch(pixels, ink_extents(pixels), ink_totals(pixels))
+        return Batch(pixels, ink_extents(pixels), pixel_sums(pixels))
 
     def forward(self, batch: Batch) -> Floats:
         """Give (images, outputs), good until the next `forward`, which writes over it.
@@ -147,7 +147,7 @@ class InkLinear:
         far = 2 + reach[-1]
         rows = self._inputs = self._rows.rows(images)[:, :far]
         rows[:, 0] = 255
-        rows[:, 1] = batch.totals
+        rows[:, 1] = batch.pixel_sums
         rows[:, 2:] = batch.pixels[:, : far - 2]
         outputs = self._outputs.rows(images)
         stop, room = images, _PRODUCT // self.fan_out

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.examples import Examples
-from model.ink import ink_extents, ink_order, ink_totals
+from model.ink import ink_extents, ink_order, pixel_sums
 from pipeline.data.sources import Images, Raw, read_source
 from pipeline.errors import PipelineError, UsageError
 from pipeline.output import warn
@@ -139,7 +139,7 @@ def load(name: str, data_dir: Path) -> Dataset:
             f"-P dataset={name}"
         ) from error
     train, test = (
-        Examples(pixels, arrays[f"{split}_extents"], ink_totals(pixels), arrays[f"{split}_labels"])
+        Examples(pixels, arrays[f"{split}_extents"], pixel_sums(pixels), arrays[f"{split}_labels"])
         for split, pixels in (("train", arrays["train_pixels"]), ("test", arrays["test_pixels"]))
     )
     counts = _class_counts(train.labels, test.labels)

@@ -5,7 +5,7 @@ import pytest
 
 from model.activations import ACTIVATIONS
 from model.examples import Examples
-from model.ink import ink_extents, ink_order, ink_totals
+from model.ink import ink_extents, ink_order, pixel_sums
 from model.network import Linear, Network
 
 FEATURES, CLASSES = 36, 5
@@ -42,7 +42,7 @@ def examples(images, pixel_order):
     pixels = np.ascontiguousarray(images[:, pixel_order])
     # Something that can be learned.
     labels = (images @ np.random.default_rng(6).normal(size=(FEATURES, CLASSES))).argmax(axis=1)
-    return Examples(pixels, ink_extents(pixels), ink_totals(pixels), labels.astype(np.uint8))
+    return Examples(pixels, ink_extents(pixels), pixel_sums(pixels), labels.astype(np.uint8))
 
 
 @pytest.fixture(scope="session")

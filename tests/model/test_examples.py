@@ -11,7 +11,7 @@ from model.examples import Examples
 def test_a_part_is_a_view(examples):
     part = examples[10:30]
     assert len(part) == 20
-    for name in ("pixels", "extents", "totals", "labels"):
+    for name in ("pixels", "extents", "pixel_sums", "labels"):
         assert np.shares_memory(getattr(part, name), getattr(examples, name))
         np.testing.assert_array_equal(getattr(part, name), getattr(examples, name)[10:30])
 
@@ -26,7 +26,7 @@ def test_a_batch_is_the_images_asked_for(examples):
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64])
 @given(batch_size=st.integers(1, 300), seed=st.integers(0, 9))
 def test_mini_batches_keep_their_images_nearest_first(examples, dtype, batch_size, seed):
-    examples = Examples(examples.pixels, examples.extents.astype(dtype), examples.totals, examples.labels)
+    examples = Examples(examples.pixels, examples.extents.astype(dtype), examples.pixel_sums, examples.labels)
     order = np.random.default_rng(seed).permutation(len(examples))[:200]
     arranged = examples.nearest_first(order, batch_size)
     assert len(arranged) == 200
@@ -37,7 +37,7 @@ def test_mini_batches_keep_their_images_nearest_first(examples, dtype, batch_siz
 
 
 def test_arrays_that_do_not_fit_are_refused(examples):
-    with pytest.raises(ValueError, match="237 images, 236 extents, 237 totals, 237 labels"):
-        Examples(examples.pixels, examples.extents[1:], examples.totals, examples.labels)
+    with pytest.raises(ValueError, match="237 images, 236 extents, 237 pixel_sums, 237 labels"):
+        Examples(examples.pixels, examples.extents[1:], examples.pixel_sums, examples.labels)
     with pytest.raises(ValueError, match="ascontiguousarray"):
-        Examples(np.asfortranarray(examples.pixels), examples.extents, examples.totals, examples.labels)
+        Examples(np.asfortranarray(examples.pixels), examples.extents, examples.pixel_sums, examples.labels)

@@ -12,7 +12,7 @@ import model
 from model.activations import ACTIVATIONS
 from model.examples import Examples
 from model.fit import fit
-from model.ink import ink_extents, ink_order, ink_totals
+from model.ink import ink_extents, ink_order, pixel_sums
 from model.losses import LOSSES, make_loss
 from model.network import Network
 from model.optimizers import Sgd
@@ -42,7 +42,7 @@ def examples():
     order = ink_order(images)
     pixels = np.ascontiguousarray(images[:, order])
     labels = (images @ random.normal(size=(FEATURES, CLASSES))).argmax(axis=1).astype(np.uint8)
-    return Examples(pixels, ink_extents(pixels), ink_totals(pixels), labels), order
+    return Examples(pixels, ink_extents(pixels), pixel_sums(pixels), labels), order
 
 
 def trained(activation="gelu", loss="softmax_cross_entropy", hidden=(8,), init_std="he", seed=0, margin=5.0,

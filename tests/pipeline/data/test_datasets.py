@@ -75,7 +75,7 @@ def test_own_data_set_comes_back_as_it_was(data, source, arrays):
         )
         np.testing.assert_array_equal(dataset.images(part, np.arange(len(labels))), images)
         np.testing.assert_array_equal(examples.labels, labels)
-        np.testing.assert_array_equal(examples.totals, images.sum(axis=(1, 2), dtype=int))
+        np.testing.assert_array_equal(examples.pixel_sums, images.sum(axis=(1, 2), dtype=int))
         assert dataset.counts[part] == np.bincount(labels).tolist()
 
 
