@@ -121,7 +121,8 @@ def _ratio_of(name: str) -> Measure:
 def _epochs(reading: Reading, first: TrainingConfig, second: TrainingConfig) -> BySeed:
     """How many times the epochs the first network needs, the geometric mean over the targets that one of them reaches.
 
-    A network that never reaches a target counts as if it did in the epoch after its last.
+    A network that never reaches a target counts as if it did in the epoch after its last; two that reach none are
+    equal.
     """
     ours, theirs = (epochs_by_seed(reading, config) for config in (first, second))
     seeds = sorted(ours.keys() & theirs.keys())
@@ -131,8 +132,8 @@ def _epochs(reading: Reading, first: TrainingConfig, second: TrainingConfig) -> 
         if any(min(ours[seed][number], theirs[seed][number]) <= first.max_epoch for seed in seeds)
     ]
     return {
-        seed: np.asarray(np.mean([math.log(ours[seed][number] / theirs[seed][number]) for number in reached]))
-        for seed in (seeds if reached else ())
+        seed: np.asarray(np.mean([math.log(ours[seed][number] / theirs[seed][number]) for number in reached or [0]]))
+        for seed in seeds
     }
 
 

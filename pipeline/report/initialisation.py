@@ -59,14 +59,14 @@ def euclidean_cells(reading: Reading) -> list[Cell]:
 def section(found: Sequence[Reading]) -> Iterator[str]:
     """The readings side by side: what each reproduces, and which statements hold under it."""
     names = {reading: chr(ord("A") + number) for number, reading in enumerate(found)}
-    nearest = best(found)
     yield prose(
         "The publication does not say how its weights begin. Each reading begins the Euclidean networks, or all of "
         "them, in another way; every other network is as elsewhere in this report. A reading of one seed borrows the "
         "deviation over seeds of the others."
     )
     yield _summary(found, names)
-    yield prose(_sentence(found, nearest, names))
+    if euclidean_cells(found[0]):
+        yield prose(_sentence(found, best(found), names))
     yield prose(
         "Which statements hold under which reading: ✓ holds, ✗ is refuted, ~ is not decided; an empty cell has no runs."
     )
@@ -74,6 +74,8 @@ def section(found: Sequence[Reading]) -> Iterator[str]:
 
 
 def _summary(found: Sequence[Reading], names: dict[Reading, str]) -> str:
+    if not euclidean_cells(found[0]):  # nothing is published of these data
+        return markdown_table([[names[reading], reading.name] for reading in found], ["", "initialisation"], texts=2)
     rows = []
     for reading in found:
         of_euclidean, of_all = euclidean_cells(reading), cells(reading, published_networks(reading.base))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.initialisation import best, readings, section
-from tests.pipeline.report.conftest import NETWORKS, SWEPT
+from tests.pipeline.report.conftest import BASE, NETWORKS, SWEPT
 
 EUCLIDEAN = [config for config in NETWORKS if config.loss == "euclidean"]
 
@@ -72,6 +72,17 @@ def test_command_for_all_networks_is_given_where_they_lack(initialised):
     tried(initialised, "lecun")
     text = " ".join("\n".join(section(readings(initialised))).split())
     assert "`mlflow run . -e grid -P init_std=lecun` trains all networks under it." in text
+
+
+def test_nothing_comes_nearest_where_nothing_is_published_of_the_data(made):
+    made.base = replace(BASE, dataset="digits")
+    for init_std in (0.01, "he"):
+        for config in NETWORKS:
+            made.run(replace(config, dataset="digits", init_std=init_std))
+    text = "\n\n".join(section(readings(made)))
+    assert "he, all" in text
+    assert "nearest" not in text
+    assert "cells" not in text
 
 
 def test_without_other_initialisations_there_is_one_reading(made):
