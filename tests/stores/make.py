@@ -17,7 +17,7 @@ from pathlib import Path
 ARCHIVES = Path(__file__).parent
 SMALL = ("--dataset", "digits", "--init-std", "he", "--learning-rate", "0.1", "--disp-freq", "400")
 GRID = ("grid", *SMALL, "--max-epoch", "4", "--test-epoch", "2", "--activations", "relu,sigmoid", "--losses", "hinge")
-KILLED = ("train", *SMALL, "--max-epoch", "20000", "--test-epoch", "400", "--seed", "7")
+KILLED = ("train", *SMALL, "--max-epoch", "3000", "--test-epoch", "100", "--seed", "7")
 SEARCH = ("search", *SMALL, "--max-epoch", "400", "--test-epoch", "50", "--trials", "4", "--workers", "1")
 
 
