@@ -37,7 +37,7 @@ _AS_DARK: Final = 0.25
 """The share of the ink's contrast that paper may be lighter than the ink and still counts as as dark."""
 _SMALLEST: Final = 0.04
 """The share of the longer side below which a component is dust."""
-_COMPANION: Final = 0.2
+_COMPANION: Final = 0.25
 """The share of the largest component's extent that another component needs to be part of the digit."""
 _THINNEST_FRAME: Final = 0.05
 """The share of its side up to which the line of a frame, or a ruled line, is thick."""

@@ -97,6 +97,26 @@ def test_a_dot_is_centred():
     np.testing.assert_allclose(centre_of_mass(normalised(ink, MNIST)), [14, 14], atol=0.51)
 
 
+def slant(image):
+    """Columns to the right for each row up."""
+    rows, columns = np.indices(image.shape)
+    rows, columns = rows - np.average(rows, weights=image), columns - np.average(columns, weights=image)
+    return -np.average(rows * columns, weights=image) / np.average(rows**2, weights=image)
+
+
+@pytest.mark.parametrize(("lean", "least", "most"), [(-60, -0.2, 0), (-30, -0.2, 0), (30, 0.2, 0.3), (90, 0.3, 0.5)])
+def test_a_digit_leans_no_more_than_those_of_mnist(lean, least, most):
+    sheet = Image.new("L", (200, 200), 255)
+    ImageDraw.Draw(sheet).line([(100 - lean / 2, 160), (100 + lean / 2, 40)], 0, 14)
+    assert least < slant(seen(sheet)) < most
+
+
+def test_a_stroke_that_lies_flat_is_not_raised():
+    sheet = Image.new("L", (200, 200), 255)
+    ImageDraw.Draw(sheet).line([(30, 105), (170, 95)], 0, 10)
+    assert extent(drawn(np.asarray(sheet)[..., None], MNIST)[0])[0] <= 8
+
+
 def colour(sheet):
     return sheet.convert("RGB")
 
