@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
@@ -13,9 +12,10 @@ from pipeline.data.datasets import Dataset
 from pipeline.data.doubt import classify
 from pipeline.data.drawn_digits import read_images
 from pipeline.display import figures
-from pipeline.display.tables import best_results, class_counts, predictions_csv, predictions_table, results_table
-from pipeline.errors import PipelineError
+from pipeline.display.tables import class_counts, predictions_csv, predictions_table
+from pipeline.errors import Interrupted, PipelineError
 from pipeline.experiments import WEAK_NETWORK
+from pipeline.names import parent_name
 from pipeline.output import decoration, say
 from pipeline.report import longform
 from pipeline.report.document import FIGURES, write
@@ -28,19 +28,9 @@ from pipeline.tracking.parents import command_run
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import Store
 from pipeline.training.networks import Settings, finished, prepared, run_networks
+from pipeline.training.results import Results
 from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage
-from pipeline.training.task import Outcome, Status, accuracy, evaluation_split
-
-_HOW_TO_COMPARE: Final = (
-    "**To compare the networks:** open the experiment's runs, expand this one, select its children and press "
-    "*Compare*: parallel coordinates, the parameters in which they differ, and their curves (`train/...` by "
-    "mini-batch, `test/...` after every test_epoch). *Chart view* lays all curves over each other. The artifacts "
-    "`curves.png`, `accuracy_map.png` and `results.md` say the same at a glance."
-)
-_DESCRIPTION_CHARACTERS: Final = 4000
-"""Of a table in a description; MLflow cuts all beyond 8000, and links to 50 networks take 3000."""
-_COMPARED: Final = 50
-"""Networks beyond which a comparison shows nothing any more."""
+from pipeline.training.task import Outcome, Status, evaluation_split
 
 
 def prepare(name: str, settings: Settings, parameters: Mapping[str, str], parent_id: str | None = None) -> Dataset:
@@ -60,22 +50,8 @@ def prepare(name: str, settings: Settings, parameters: Mapping[str, str], parent
 
 def train_one(config: TrainingConfig, settings: Settings, parameters: Mapping[str, str]) -> Outcome:
     """Train one network in this process, as a child of the command's run."""
-    check_name(settings.register)
-    store = Store.open()
-    dataset = prepared(config.dataset, settings)
-    check_batch_size(config, dataset)
-    told = {**parameters, "force": str(settings.force)}
-    with command_run(store, f"train {config.dataset}", told) as command:
-        outcomes = run_networks(store, command, [config], dataset, settings, title="train", alone=True)
-        table = results_table(outcomes)
-        say(table)
-        with decoration("results.md"):
-            command.log_text(table, "results.md")
-        with decoration("The description"):
-            command.describe(f"One network on {dataset.name}.\n\n{table}")
-        outcome = finished(outcomes)[0]
-        _register(store, command, outcomes, settings)
-        return outcome
+    [outcome] = _train("train", [config], settings, parameters, alone=True)
+    return outcome
 
 
 def train_all(
@@ -87,22 +63,42 @@ def train_all(
     parent_id: str | None = None,
 ) -> list[Outcome]:
     """Train networks on all cores under one parent run, reusing those that are finished."""
+    return _train(title, configs, settings, parameters, parent_id=parent_id)
+
+
+def _train(
+    title: str,
+    configs: Sequence[TrainingConfig],
+    settings: Settings,
+    parameters: Mapping[str, str],
+    *,
+    parent_id: str | None = None,
+    alone: bool = False,
+) -> list[Outcome]:
+    """Train networks and say what came out, also where the user stopped them.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM.
+        PipelineError: if not all of them are finished.
+    """
     check_name(settings.register)
     store = Store.open()
     dataset = prepared(configs[0].dataset, settings)
     for config in configs:
         check_batch_size(config, dataset)
-    told = {**parameters, "force": str(settings.force)}
-    with command_run(store, f"{title} {dataset.name}", told, parent_id=parent_id) as command:
-        outcomes = run_networks(store, command, configs, dataset, settings, title=title)
-        table = results_table(outcomes)
-        say(table)
-        with decoration("results.md"):
-            command.log_text(table, "results.md")
-        with decoration("The description"):
-            shown = best_results(outcomes, _DESCRIPTION_CHARACTERS)
-            command.describe(f"{_summary(store, command, dataset, outcomes)}\n\n{_HOW_TO_COMPARE}\n\n{shown}")
-        _draw(store, command, f"{title} {dataset.name}", outcomes, dataset)
+    name = parent_name(title, configs)
+    with command_run(store, name, {**parameters, "force": str(settings.force)}, parent_id=parent_id) as command:
+        results = Results(store, command, name, configs, dataset)
+        try:
+            outcomes = run_networks(
+                store, command, configs, dataset, settings, title=name, alone=alone, on_outcomes=results.add
+            )
+        except Interrupted:
+            results.show()
+            raise
+        results.show()
+        if not alone:
+            _draw(store, command, name, outcomes, dataset)
         finished(outcomes)
         _register(store, command, outcomes, settings)
         return outcomes
@@ -179,21 +175,6 @@ def _register(store: Store, command: OwnedRun, outcomes: Sequence[Outcome], sett
         say(sentence.replace("`", ""))
         with decoration("The description"):
             command.describe(f"{store.get(command.run_id).description}\n\n{sentence}")
-
-
-def _summary(store: Store, command: OwnedRun, dataset: Dataset, outcomes: Sequence[Outcome]) -> str:
-    """What came out, in a sentence of markdown, and links to where MLflow's UI shows it."""
-    done = {str(outcome.run_id): accuracy(outcome) for outcome in outcomes if outcome.status == Status.FINISHED}
-    summary = f"{len(outcomes)} networks on {dataset.name}"
-    if not done:
-        return f"{summary}."
-    best = max(done, key=done.__getitem__)
-    images = f"{evaluation_split(outcomes[0].config)} images"
-    summary += f"; the best is `{store.get(best).name}`, {done[best]:.2%} right on the {images}."
-    chosen = sorted(done, key=done.__getitem__, reverse=True)[:_COMPARED]
-    which = "them" if len(chosen) == len(done) else f"the best {len(chosen)}"
-    ranking = store.ranking(command.run_id, chosen)
-    return f"{summary} **[Compare {which}]({store.comparison(chosen)})**, or see [their ranking and curves]({ranking})."
 
 
 def _draw(store: Store, command: OwnedRun, title: str, outcomes: Sequence[Outcome], dataset: Dataset) -> None:

@@ -1,7 +1,9 @@
 """What commands say: results first, in any encoding and without a secret; what only decorates them never fails them."""
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
@@ -26,9 +28,9 @@ def warn(text: str) -> None:
 
 
 def notice(text: str) -> None:
-    """Print a line to standard error; one that cannot be printed is dropped."""
+    """Print a line to standard error, broken between words on a terminal; one that cannot be printed is dropped."""
     with suppress(OSError, ValueError):
-        _write(text, sys.stderr)
+        _write(_folded(text, sys.stderr), sys.stderr)
 
 
 def leave_terminal() -> None:
@@ -60,6 +62,14 @@ def decoration(name: str, warn: Callable[[str], None] = warn) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - whatever it is, the work before it is done
         reason = error.__cause__ if isinstance(error, PipelineError) and error.__cause__ else error
         warn(f"{name} is missing ({first_line(reason).rstrip('.')}); the results do not need it.")
+
+
+def _folded(text: str, stream: TextIO) -> str:
+    """The text in lines that a terminal does not break; as it is where there is no terminal."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _write(text: str, stream: TextIO) -> None:

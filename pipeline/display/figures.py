@@ -16,6 +16,7 @@ from model.losses import LOSSES
 from pipeline.config import TrainingConfig, format_sizes
 from pipeline.data.datasets import Dataset, Images
 from pipeline.data.doubt import Prediction
+from pipeline.names import network_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,12 +129,12 @@ def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -
     plain = len({(each.hidden_sizes, each.activation, each.loss) for each in networks}) == len(networks)
     figure = _figure(title, 1 + _LEGEND_WIDTH + 5 * len(panels_of), 5)
     panels = dict(zip(panels_of, figure.subplots(1, len(panels_of), sharey=True, squeeze=False)[0], strict=True))
-    named = set()
+    names, named = network_names(networks), set()
     for config, curve in curves.items():
         network = replace(config, seed=0)
         number = list(ACTIVATIONS).index(config.activation) if plain else networks.index(network)
         style = _STYLES[list(LOSSES).index(config.loss) % len(_STYLES)]
-        label = None if network in named else f"{config.activation}, {config.loss}" if plain else network.name
+        label = None if network in named else f"{config.activation}, {config.loss}" if plain else names[network]
         epochs, values = np.transpose(curve)
         panels[config.hidden_sizes].plot(
             epochs,

@@ -1,7 +1,7 @@
 """What a person sees while networks are trained: a live line for each on a terminal, plain lines elsewhere."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(title: str, costs: Mapping[str, int], *, quiet: bool) -> Iterator[Report]:
-    """Show the trainings of networks inside the `with`; yields what is to be told of their events.
+    """Show the trainings of networks inside the `with`; yields what is to be called with their events.
 
     Args:
         title: of the whole.
@@ -24,15 +24,17 @@ def progress(title: str, costs: Mapping[str, int], *, quiet: bool) -> Iterator[R
     """
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    live = _is_live(console)
+    console.soft_wrap = not live  # a file has no width
     if quiet:
         yield _Warnings(console).show
-    elif _is_live(console):
-        bars = _bars(console)
+    elif live:
+        bars = _bars(console, max(map(len, costs), default=0))
         with _refreshed(bars) as lock:
             yield _Terminal(bars, title, costs, lock).show
     else:
-        yield _Lines(console, len(costs)).show
+        yield _Lines(console, title, len(costs)).show
 
 
 def _is_live(console: "Console") -> bool:
@@ -63,17 +65,19 @@ def _refreshed(bars: "Progress") -> Iterator[threading.Lock]:
             thread.join()
 
 
-def _bars(console: "Console") -> "Progress":
-    """Columns that fit: a narrow terminal has no room for bars, and a name gives way before a figure does."""
+def _bars(console: "Console", longest: int) -> "Progress":
+    """Columns that fit: a narrow terminal has no room for bars, nor for the speed beside a long name."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
     wide = console.width >= _WIDE
-    name = Column(no_wrap=True, max_width=max(console.width - (_FIGURES_WIDTH + 24 * wide), 8))
+    room = console.width - _FIGURES_WIDTH - _WIDE_EXTRA * wide
+    shown = _FIGURES if longest <= room else _FIGURES[:-1]
+    room += sum(_SPEED_WIDTH for field in _FIGURES if field not in shown)
     return Progress(
-        TextColumn("{task.description}", table_column=name),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=max(room, 8))),
         *([BarColumn(bar_width=16)] if wide else []),
-        *(TextColumn(f"{{task.fields[{field}]}}", justify="right") for field in _FIGURES),
+        *(TextColumn(f"{{task.fields[{field}]}}", justify="right") for field in shown),
         TimeRemainingColumn(compact=True),
         console=console,
         auto_refresh=False,
@@ -82,6 +86,9 @@ def _bars(console: "Console") -> "Progress":
 
 _FIGURES: Final = ("reached", "accuracy", "loss", "speed")
 _FIGURES_WIDTH: Final = 48
+_SPEED_WIDTH: Final = 13
+_WIDE_EXTRA: Final = 24
+"""What a wide terminal has besides: a bar, and the word epoch."""
 _WIDE: Final = 105
 _REFRESH_SECONDS: Final = 0.1
 _EMPTY: Final[dict[str, Any]] = dict.fromkeys(_FIGURES, "")
@@ -94,13 +101,12 @@ class _Terminal:
         self._bars = bars
         self._lock = lock
         self._costs = costs
-        self._shared = _shared_ending(list(costs))
         self._lines: dict[str, TaskID] = {}
         self._begun: dict[str, float] = {}
         self._reached: dict[str, float] = {}
         self._ended = 0
         self._epoch = "epoch " if bars.console.width >= _WIDE else ""
-        self._whole = bars.add_task(f"{title}{self._shared}", total=sum(costs.values()), **_EMPTY)
+        self._whole = bars.add_task(title, total=sum(costs.values()), **_EMPTY)
         self._show_whole()
 
     def show(self, event: Event) -> None:
@@ -110,6 +116,9 @@ class _Terminal:
     def _show(self, event: Event) -> None:
         if event.kind in _SAID:
             self._bars.console.print(_line(event))
+            return
+        if event.kind is EventKind.WORKERS:
+            self._bars.update(self._whole, reached=event.text)
             return
         self._reached[event.name] = event.epoch / event.max_epoch
         self._begun.setdefault(event.name, self._reached[event.name])
@@ -124,8 +133,7 @@ class _Terminal:
     def _show_network(self, event: Event) -> None:
         line = self._lines.get(event.name)
         if line is None:
-            name = event.name.removesuffix(self._shared)
-            line = self._bars.add_task(name, total=event.max_epoch, completed=event.epoch, **_EMPTY)
+            line = self._bars.add_task(event.name, total=event.max_epoch, completed=event.epoch, **_EMPTY)
             self._lines[event.name] = line
         figures: dict[str, Any] = {"reached": f"{self._epoch}{event.epoch}/{event.max_epoch}"}
         if event.accuracy is not None and event.loss is not None:
@@ -135,21 +143,13 @@ class _Terminal:
         self._bars.update(line, completed=event.epoch, **figures)
 
     def _show_whole(self) -> None:
-        """The time left is told from what was done here: what was reached before counts on neither side."""
+        """The time left is computed from what was done here: what was reached before counts on neither side."""
         before = sum(self._costs.get(name, 0) * share for name, share in self._begun.items())
         done = sum(self._costs.get(name, 0) * share for name, share in self._reached.items())
         reached = f"{self._ended}/{len(self._costs)} done"
         self._bars.update(
             self._whole, completed=done - before, total=sum(self._costs.values()) - before or 1, reached=reached
         )
-
-
-def _shared_ending(names: Sequence[str]) -> str:
-    """The hyperparameters that all names end in alike, " max_epoch=20"; they are told once, for the whole."""
-    endings = [name.split(" ")[1:] for name in names]
-    shared = [word for word in endings[0] if all(word in ending for ending in endings)] if len(names) > 1 else []
-    ending = "".join(f" {word}" for word in shared)
-    return ending if all(name.endswith(ending) for name in names) else ""
 
 
 def _line(event: Event) -> str:
@@ -174,13 +174,16 @@ class _Warnings:
 class _Lines:
     """A line for each milestone."""
 
-    def __init__(self, console: "Console", networks: int) -> None:
+    def __init__(self, console: "Console", title: str, networks: int) -> None:
         self._console = console
+        self._title = title
         self._networks = networks
         self._ended = 0
 
     def show(self, event: Event) -> None:
-        if event.kind is EventKind.STARTED:
+        if event.kind is EventKind.WORKERS:
+            self._console.print(f"{self._title}: {event.text}")
+        elif event.kind is EventKind.STARTED:
             self._console.print(f"{event.name}: {event.text or 'begins'}")
         elif event.kind in _SAID:
             self._console.print(_line(event))

@@ -4,49 +4,8 @@ from collections.abc import Sequence
 
 from pipeline.data.datasets import Dataset
 from pipeline.data.doubt import Prediction
-from pipeline.training.task import Outcome, Status, accuracy
 
 _SHOWN = 100
-_FIGURES = {
-    "train accuracy": ("train_accuracy", ".2%"),
-    "train loss": ("train_loss", ".4f"),
-    "test accuracy": ("test_accuracy", ".2%"),
-    "test loss": ("test_loss", ".4f"),
-    "seconds": ("train_seconds", ".1f"),
-}
-
-
-def best_results(outcomes: Sequence[Outcome], characters: int) -> str:
-    """The table of results where it fits into so many characters, else that of the best, and where the others are."""
-    whole = results_table(outcomes)
-    if len(whole) <= characters:
-        return whole
-    row = max(len(line) for line in whole.splitlines())
-    count = max(characters // (row + 1) - 4, 1)  # the heads take two lines, the sentence below two more
-    best = sorted(outcomes, key=_accuracy_or_nothing, reverse=True)[:count]
-    return f"{results_table(best)}\n\nThese are the best {len(best)} of {len(outcomes)}; `results.md` has all."
-
-
-def _accuracy_or_nothing(outcome: Outcome) -> float:
-    return accuracy(outcome) if outcome.status == Status.FINISHED else -1.0
-
-
-def results_table(outcomes: Sequence[Outcome]) -> str:
-    """A row for each network with its final figures; what is not finished says why instead."""
-    from tabulate import tabulate
-
-    rows = [
-        [
-            outcome.config.name,
-            *(_figure(outcome, key, form) for key, form in _FIGURES.values()),
-            "reused" if outcome.reused else outcome.status.lower(),
-        ]
-        for outcome in outcomes
-    ]
-    right = ("right",) * len(_FIGURES)
-    return tabulate(
-        rows, ["network", *_FIGURES, "run"], tablefmt="github", disable_numparse=True, colalign=("left", *right, "left")
-    )
 
 
 def markdown_table(rows: Sequence[Sequence[object]], headers: Sequence[str], *, texts: int = 1) -> str:
@@ -102,7 +61,3 @@ def predictions_csv(predictions: Sequence[Prediction]) -> str:
         is_blank = predicted is None
         writer.writerow([name, "" if is_blank else predicted, *([""] * len(scores) if is_blank else scores), doubt])
     return text.getvalue()
-
-
-def _figure(outcome: Outcome, key: str, form: str) -> str:
-    return format(outcome.metrics[key], form) if key in outcome.metrics else "-"

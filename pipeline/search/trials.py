@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.data.datasets import Dataset
 from pipeline.display.progress import progress
 from pipeline.errors import Interrupted, PipelineError
+from pipeline.names import trial_name
 from pipeline.output import notice
 from pipeline.search.pruning import Replay
 from pipeline.search.study import End, Study, Trial
@@ -40,7 +41,7 @@ def run_trials(study: Study, store: Store, parent: OwnedRun, dataset: Dataset, s
     if not unfinished:
         return
     _say_who_waits(study, settings)
-    costs = {f"trial {number}": 1 for number in range(unfinished)}
+    costs = {trial_name(number): 1 for number in range(max(study.wanted - unfinished, 0), study.wanted)}
     with (
         progress(f"search {study.name}", costs, quiet=settings.quiet) as report,
         ThreadPoolExecutor(1, thread_name_prefix="evaluations") as notes,
@@ -124,7 +125,7 @@ class TrialTasks:
 
     def number_of(self, name: str) -> int | None:
         """The number of the trial whose network of this name is being trained here."""
-        return next((trial.number for config, trial in list(self._trained.items()) if config.name == name), None)
+        return next((trial.number for trial in list(self._trained.values()) if trial_name(trial.number) == name), None)
 
     def _next(self) -> Trial | None:
         """A trial that was put off and may start now, or another one."""
@@ -152,6 +153,7 @@ class TrialTasks:
             self._parent.run_id,
             self._settings.data_dir,
             self._settings.checkpoint_dir,
+            name=trial_name(trial.number),
             tags={"study": self._study.name, "trial": str(trial.number), "trial_state": "RUNNING"},
             on_evaluation=trial.pruning,
         )
@@ -222,5 +224,5 @@ def _end_of(run: TrackedRun, replay: Replay) -> tuple[End, str]:
 
 
 def _ended(trial: Trial, text: str) -> Event:
-    config = trial.config
-    return Event(EventKind.ENDED, config.name, config.max_epoch, config.max_epoch, text=f"trial {trial.number}: {text}")
+    epochs = trial.config.max_epoch
+    return Event(EventKind.ENDED, trial_name(trial.number), epochs, epochs, text=text)

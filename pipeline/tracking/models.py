@@ -4,6 +4,7 @@ The alias `champion` marks the best version: `models:/NAME@champion`. Another ve
 accuracy on the same data is higher.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,8 @@ from pipeline.tracking.store import Store
 from pipeline.training.task import Outcome, accuracy, evaluation_split
 
 CHAMPION: Final = "champion"
+_VERSIONS_TAG: Final = "mlflow.modelVersions"
+"""What MLflow's list of models shows as registered."""
 
 
 class ModelVersion(NamedTuple):
@@ -56,7 +59,7 @@ class ServedModel:
 
 
 def load_served(uri: str) -> "ServedModel":
-    """The model at `uri`, ready to answer.
+    """The model at `uri`, ready to answer; runs:/RUN/model is the run's own, whatever its name.
 
     Raises:
         PipelineError: if there is none, or it is not one of this project.
@@ -67,12 +70,22 @@ def load_served(uri: str) -> "ServedModel":
     accepted = "it has to be runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion"
     try:
         with translated():
-            model = mlflow.pyfunc.load_model(uri)
+            model = mlflow.pyfunc.load_model(_by_id(uri))
     except (MlflowException, OSError) as error:
         raise PipelineError(f"model is {uri!r}, which cannot be had ({first_line(error)}); {accepted}.") from error
     if "image_shape" not in model.model_config:
         raise PipelineError(f"model is {uri!r}, which is not one of this project's; {accepted}.")
     return ServedModel(model)
+
+
+def _by_id(uri: str) -> str:
+    """The model of a run by its id, because a model has the name of its network."""
+    from mlflow import MlflowClient
+
+    own = re.fullmatch(r"runs:/(\w+)/model", uri)
+    outputs = MlflowClient().get_run(own[1]).outputs if own else None
+    models = outputs.model_outputs if outputs else []
+    return f"models:/{models[0].model_id}" if models else uri
 
 
 def model_version(store: Store, name: str, alias: str) -> ModelVersion | None:
@@ -171,8 +184,17 @@ def _register_version(store: Store, name: str, run_id: str, tags: Mapping[str, s
             "--force (-P force=true)."
         )
     source = f"models:/{model.model_id}"
-    version = store.call("create_model_version", name, source, run_id=run_id, tags=dict(tags), model_id=model.model_id)
-    return str(version.version)
+    made = store.call("create_model_version", name, source, run_id=run_id, tags=dict(tags), model_id=model.model_id)
+    _note_version(store, model.model_id, name, str(made.version))
+    return str(made.version)
+
+
+def _note_version(store: Store, model_id: str, name: str, version: str) -> None:
+    """Have the model say that it is registered; only a server does so by itself."""
+    known = json.loads(store.call("get_logged_model", model_id).tags.get(_VERSIONS_TAG, "[]"))
+    entry = {"name": name, "version": version}
+    if all(str(each["version"]) != version or each["name"] != name for each in known):
+        store.call("set_logged_model_tags", model_id, {_VERSIONS_TAG: json.dumps([*known, entry])})
 
 
 def _set_alias(store: Store, name: str, alias: str, version: str) -> None:

@@ -18,8 +18,6 @@ from pipeline.tracking.store import NOTE_TAG, Point, Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-MODEL: Final = "model"
-"""The name of every run's model: runs:/RUN/model."""
 NETWORKS: Final = "networks.json"
 """Among a command's artifacts: the ids of its networks' runs by their names."""
 CONTINUED_TAG: Final = "continued_by"
@@ -164,12 +162,19 @@ class OwnedRun:
         """
         return self._guarded.call(method, *args, **kwargs)
 
-    def send(self, points: Iterable[Point], *, model_id: str | None = None) -> None:
+    def send(
+        self,
+        points: Iterable[Point],
+        *,
+        model_id: str | None = None,
+        data: tuple[str | None, str | None] = (None, None),
+    ) -> None:
         """Log points, in as few requests as MLflow allows; those the store has are left out.
 
         Args:
             points: to log.
-            model_id: of the model that they tell about, where it is one.
+            model_id: of the model that they are metrics of, where it is one.
+            data: name and digest of the data set that the model was measured on.
         """
         from mlflow.entities import Metric
 
@@ -178,7 +183,7 @@ class OwnedRun:
         for start in range(0, len(new), _METRICS_A_BATCH):
             part = new[start : start + _METRICS_A_BATCH]
             with _without_collection():
-                metrics = [Metric(*point, model_id=model_id) for point in part]
+                metrics = [Metric(*point, model_id, *data) for point in part]
                 self.write("log_batch", self.run_id, metrics=metrics)
 
     def history(self, key: str) -> list[Point]:
@@ -245,17 +250,18 @@ class OwnedRun:
         """Store a matplotlib figure as an artifact."""
         self.write("log_figure", self.run_id, figure, path)
 
-    def log_model(self, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
+    def log_model(self, name: str, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
         """Store the run's model, once however often the run is taken up; returns MLflow's id of it.
 
         Args:
+            name: of the model, which makes it runs:/RUN/NAME.
             write: makes the model's folder, given its path and the model's id.
             parameters: of the network, as the model's page shows them.
         """
         from mlflow.entities import LoggedModelOutput
 
         whole = next((model for model in self.store.models(self.run_id) if model.status == "READY"), None)
-        model_id = whole.model_id if whole else self._new_model(write, parameters)
+        model_id = whole.model_id if whole else self._new_model(name, write, parameters)
         outputs = self.store.call("get_run", self.run_id).outputs
         if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
             self.write("log_outputs", self.run_id, [LoggedModelOutput(model_id, step=0)])
@@ -264,10 +270,10 @@ class OwnedRun:
                 self.write("delete_logged_model", model.model_id)
         return model_id
 
-    def _new_model(self, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
-        model = self.write("create_logged_model", self.store.experiment_id, MODEL, self.run_id, params=dict(parameters))
+    def _new_model(self, name: str, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
+        model = self.write("create_logged_model", self.store.experiment_id, name, self.run_id, params=dict(parameters))
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary, MODEL)
+            folder = Path(temporary, name)
             write(folder, model.model_id)
             self.write("log_model_artifacts", model.model_id, str(folder))
         self.write("finalize_logged_model", model.model_id, "READY")

@@ -22,17 +22,30 @@ EARLY_STOP_TAG: Final = "early_stop"
 NOTE_TAG: Final = "mlflow.note.content"
 FINGERPRINT_TAG: Final = "fingerprint"
 JOB_TAG: Final = "job"
+_HYPERPARAMETERS: Final = ("hidden_sizes", "activation", "loss", "learning_rate", "max_epoch")
 _RANKING: Final = {
     "runsHiddenMode": "SHOWALL",
     "orderByKey": "metrics.`test_accuracy`",
     "orderByAsc": False,
     "selectedColumns": [
         "attributes.`Models`",
-        *(f"params.`{name}`" for name in ("hidden_layers", "activation", "loss", "learning_rate", "max_epoch")),
+        *(f"params.`{name}`" for name in _HYPERPARAMETERS),
         *(f"metrics.`{name}`" for name in ("test_accuracy", "train_accuracy", "train_seconds")),
     ],
 }
 """A view of runs in MLflow's UI: what tells networks apart, the best first, and the curves of all."""
+_OVERVIEW: Final = {
+    "orderByKey": "attributes.start_time",
+    "orderByAsc": False,
+    "selectedColumns": [
+        "attributes.`Created`",
+        "attributes.`Duration`",
+        *(f"metrics.`{name}`" for name in ("best_test_accuracy", "networks_finished", "networks_asked", "seconds")),
+        *(f"metrics.`{name}`" for name in ("test_accuracy", "train_accuracy", "train_seconds")),
+        *(f"params.`{name}`" for name in _HYPERPARAMETERS),
+    ],
+}
+"""A view of an experiment in MLflow's UI: what commands came to, the latest first, with their networks below them."""
 
 
 class Point(NamedTuple):
@@ -141,9 +154,15 @@ class Store(Connection):
             run_ids: of the networks.
         """
         chosen = ", ".join(f"'{run_id}'" for run_id in run_ids)
-        view = _RANKING | {"searchFilter": f"attributes.run_id IN ({chosen})"}
+        return self._view(name, _RANKING | {"searchFilter": f"attributes.run_id IN ({chosen})"})
+
+    def overview(self) -> str:
+        """Have MLflow's UI keep a view of the experiment's commands; returns where: a link for its own pages."""
+        return self._view("overview", _OVERVIEW)
+
+    def _view(self, name: str, view: Mapping[str, object]) -> str:
         self.call("set_experiment_tag", self.experiment_id, f"mlflow.sharedViewState.{name}", json.dumps(view))
-        return f"#/experiments/{self.experiment_id}/runs?viewStateShareKey={name}"
+        return f"#/experiments/{self.experiment_id}/runs?viewStateShareKey={name}&workflowType=machine_learning"
 
 
 def _has_results(run: TrackedRun) -> bool:

@@ -69,7 +69,7 @@ def run_tasks(
     """
     _quiet()
     job = uuid.uuid4().hex
-    with _cluster(workers, length_hint(tasks, sys.maxsize), scheduler) as client:
+    with _cluster(workers, length_hint(tasks, sys.maxsize), scheduler, report) as client:
         client.subscribe_topic(job, _Narrator(report).hear)
         crew = _Crew(client, job, report, scheduler, worker_timeout)
         try:
@@ -120,7 +120,7 @@ class _Crew:
                     more = True  # the outcome may have made a task ready
 
     def _submit(self, task: Task) -> None:
-        key = f"{task.config.name} {uuid.uuid4().hex}"
+        key = f"{task.name} {uuid.uuid4().hex}"
         future = self._client.submit(_work, task, self._job, pure=False, key=key)
         self.futures[future] = task
         future.add_done_callback(self._ended.put)
@@ -281,8 +281,12 @@ def dask_setup(_worker: "Worker") -> None:
 
 
 @contextmanager
-def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator["Client"]:
+def _cluster(workers: int | None, tasks: int, scheduler: str | None, report: Report) -> Iterator["Client"]:
     import dask.config
+
+    count = max(1, min(worker_count(workers), tasks))
+    if not scheduler:
+        report(Event(EventKind.WORKERS, "", 0, text=f"starting {count} worker{'s' if count > 1 else ''}"))
     from distributed import Client, LocalCluster
 
     if scheduler:
@@ -293,7 +297,7 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None) -> Iterator
     with (
         dask.config.set(settings),
         LocalCluster(
-            n_workers=max(1, min(worker_count(workers), tasks)),
+            n_workers=count,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",

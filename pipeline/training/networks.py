@@ -1,6 +1,6 @@
 """Many networks under one parent run: those that are finished are reused, the others trained."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
 from pipeline.display.progress import progress
 from pipeline.errors import Interrupted, PipelineError
+from pipeline.names import network_names
 from pipeline.output import decoration
 from pipeline.tracking.artifacts import check_artifacts
 from pipeline.tracking.runs import OwnedRun
@@ -53,8 +54,19 @@ def run_networks(
     *,
     title: str,
     alone: bool = False,
+    on_outcomes: Callable[[Sequence[Outcome]], None] = lambda _outcomes: None,
 ) -> list[Outcome]:
     """The outcome of every configuration, in their order: those that are finished are reused, the others trained.
+
+    Args:
+        store: where the runs are.
+        parent: the run to fold them under.
+        configs: of the networks.
+        dataset: that they are trained on.
+        settings: where and how.
+        title: of the display.
+        alone: train in this process, one network after the other.
+        on_outcomes: called with the outcomes of the networks that are reused, then with each other one.
 
     Raises:
         Interrupted: on Ctrl-C or SIGTERM, naming what is finished and how to go on.
@@ -63,6 +75,7 @@ def run_networks(
     check_artifacts(store, parent.run_id)
     parent.log_dataset(lineage(dataset, "training", settings.data_dir))
     outcomes: dict[TrainingConfig, Outcome] = {}
+    names = network_names(configs)
     tasks = []
     for config in configs:
         fingerprint = config.fingerprint(dataset.digest)
@@ -73,16 +86,26 @@ def run_networks(
             parent.run_id,
             settings.data_dir,
             settings.checkpoint_dir,
+            name=names[config],
             force=settings.force,
         )
         if found := reuse(task):
             outcomes[config] = found
         else:
             tasks.append(task)
+
+    def log_run_ids() -> None:
+        with decoration("networks.json"):
+            parent.log_networks({names[each.config]: each.run_id for each in outcomes.values() if each.run_id})
+
+    on_outcomes(list(outcomes.values()))
     if tasks:
         tasks.sort(key=cost, reverse=True)
-        costs = {task.config.name: cost(task) for task in tasks}
-        with progress(title, costs, quiet=settings.quiet) as report, _told_how_to_go_on(outcomes, len(configs)):
+        costs = {task.name: cost(task) for task in tasks}
+        with (
+            progress(title, costs, quiet=settings.quiet) as report,
+            _told_how_to_go_on(outcomes, len(configs), log_run_ids),
+        ):
             trained = (
                 _alone(tasks, report)
                 if alone
@@ -97,17 +120,20 @@ def run_networks(
             with closing(trained):  # so that no worker is left when an interruption comes between two outcomes
                 for outcome in trained:
                     outcomes[outcome.config] = outcome
-                    report(_ended(outcome))
-    with decoration("networks.json"):
-        parent.log_networks({outcome.config.name: outcome.run_id for outcome in outcomes.values() if outcome.run_id})
+                    on_outcomes([outcome])
+                    report(_ended(outcome, names[outcome.config]))
+    log_run_ids()
     return [outcomes[config] for config in configs if config in outcomes]
 
 
 @contextmanager
-def _told_how_to_go_on(outcomes: Mapping[TrainingConfig, Outcome], asked: int) -> Iterator[None]:
+def _told_how_to_go_on(
+    outcomes: Mapping[TrainingConfig, Outcome], asked: int, on_interruption: Callable[[], None]
+) -> Iterator[None]:
     try:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
+        on_interruption()
         count = sum(outcome.status == Status.FINISHED for outcome in outcomes.values())
         told = str(error) if isinstance(error, Interrupted) else f"stopped by {error}"
         raise Interrupted(
@@ -126,14 +152,13 @@ def _alone(tasks: Sequence[Task], report: Report) -> Generator[Outcome, None, No
                 raise Interrupted(outcome.reason)
 
 
-def _ended(outcome: Outcome) -> Event:
-    config = outcome.config
+def _ended(outcome: Outcome, name: str) -> Event:
+    epochs = outcome.config.max_epoch
     if outcome.status == Status.FINISHED:
-        seconds = outcome.metrics["train_seconds"]
-        text = f"finished, accuracy {accuracy(outcome):.2%}, {seconds:.1f} s of training"
+        text = f"finished, accuracy {accuracy(outcome):.2%}, {outcome.metrics['train_seconds']:.1f} s"
     else:
         text = f"{outcome.status.lower()}: {outcome.reason}"
-    return Event(EventKind.ENDED, config.name, config.max_epoch, config.max_epoch, text=text)
+    return Event(EventKind.ENDED, name, epochs, epochs, text=text)
 
 
 def finished(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
@@ -144,6 +169,7 @@ def finished(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
     """
     lacking = [outcome for outcome in outcomes if outcome.status != Status.FINISHED]
     if lacking:
-        first = f"{lacking[0].config.name}: {lacking[0].reason}"
+        names = network_names(outcome.config for outcome in outcomes)
+        first = f"{names[lacking[0].config]}: {lacking[0].reason}"
         raise PipelineError(f"{len(lacking)} of {len(outcomes)} networks are not finished; the first is {first}")
     return outcomes

@@ -25,6 +25,7 @@ class Status(StrEnum):
 class EventKind(StrEnum):
     """What an event says."""
 
+    WORKERS = "workers"
     STARTED = "started"
     EPOCH = "epoch"
     EVALUATED = "evaluated"
@@ -43,11 +44,17 @@ class Task:
     parent_id: str | None
     data_dir: Path
     checkpoint_dir: Path
+    name: str = ""
+    """Of the run, where it is created, and in what is shown; by default the network's."""
     tags: dict[str, str] = field(default_factory=dict)
     force: bool = False
     """Whether a finished run is reused only if it is under the same parent: the command that goes on has trained it."""
     on_evaluation: Callable[[int, float], None] | None = None
     """Called with the epoch and the accuracy of every evaluation; it may raise `Stop`."""
+
+    def __post_init__(self) -> None:
+        """Name the run."""
+        object.__setattr__(self, "name", self.name or self.config.network)
 
 
 @dataclass(frozen=True)

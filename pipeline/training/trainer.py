@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +26,7 @@ from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import EARLY_STOP_TAG, Point
 from pipeline.training import provenance
 from pipeline.training.checkpoint import Checkpoint, Checkpoints
+from pipeline.training.description import describe_network, network_title
 from pipeline.training.predictions import ARTIFACT, keep
 from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage, split
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Stop, Task, evaluation_split
@@ -65,14 +66,14 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
         run = acquire(
             task.store,
             task.fingerprint,
-            name=task.config.name,
+            name=task.name,
             parent_id=task.parent_id,
             parameters={**task.config.parameters(), "dataset_digest": dataset.digest},
             tags={**provenance.tags(), **task.tags},
             lineage=lineage(dataset, "training", task.data_dir),
             lock=task.checkpoint_dir / "claims.lock",
             already_done=lambda: reuse(task) is not None,
-            notify=lambda text: report(Event(EventKind.NOTICE, task.config.name, task.config.max_epoch, text=text)),
+            notify=lambda text: report(Event(EventKind.NOTICE, task.name, task.config.max_epoch, text=text)),
             stop=stop,
         )
     except AlreadyFinished:  # by another process, or by a worker that died before it could say so
@@ -107,6 +108,7 @@ class _Training:
 
     def __init__(self, task: Task, run: OwnedRun, dataset: Dataset, report: Report) -> None:
         config = self.config = task.config
+        self.name = task.name
         self.on_evaluation = task.on_evaluation
         self.run = run
         self.dataset = dataset
@@ -217,20 +219,21 @@ class _Training:
             f"{self.part}_loss": held_out.loss,
             "train_seconds": self.seconds,
         }
-        model_id = self.run.log_model(self._write_model, self.config.parameters())
+        model_id = self.run.log_model(self.config.network, self._write_model, self.config.parameters())
         steps = self.config.max_epoch * self.batches
         now = _milliseconds()
-        self.run.send([Point(key, value, now, steps) for key, value in metrics.items()], model_id=model_id)
+        data = (self.dataset.name, self.dataset.digest)
+        self.run.send([Point(key, value, now, steps) for key, value in metrics.items()], model_id=model_id, data=data)
         self._tag_core_seconds()
-        self._draw()  # last: the result is complete without
+        self._decorate(metrics)  # last: the result is complete without
         return metrics
 
     def _tag_core_seconds(self) -> None:
         self.run.tag(provenance.CORE_SECONDS_TAG, f"{self.core_seconds + time.thread_time():.2f}")
 
-    def _draw(self) -> None:
-        """Store predictions and pictures; the curves come from the store, which has all after any interruption."""
-        name = self.config.name
+    def _decorate(self, metrics: Mapping[str, float]) -> None:
+        """Store predictions, pictures and description; the curves come from the store, which has all of them."""
+        title = network_title(self.config)
         verdicts = figures.Verdicts(_scores(self.network, self.held_out), self.held_out.labels)
         with decoration(ARTIFACT, self._warn):  # what reads them can ask the model anew
             keep(self.run, verdicts.said, verdicts.labels)
@@ -242,10 +245,10 @@ class _Training:
                 for part in ("train", self.part)
                 for kind in ("loss", "accuracy")
             }
-            self.run.log_figure(figures.training_curves(name, history), "training_curves.png")
+            self.run.log_figure(figures.training_curves(title, history), "training_curves.png")
         with decoration("confusion_matrix.png", self._warn):
-            title = f"{name}: {self.part} images"
-            self.run.log_figure(figures.confusion_matrix(title, verdicts), "confusion_matrix.png")
+            on_images = f"{title}: {self.part} images"
+            self.run.log_figure(figures.confusion_matrix(on_images, verdicts), "confusion_matrix.png")
         with decoration("mistakes.png", self._warn):
             worst = verdicts.mistakes()
             images = (
@@ -253,15 +256,13 @@ class _Training:
                 if self.part == "test"
                 else self.dataset.images("train", worst + len(self.examples))
             )
-            title = f"{name}: most confident mistakes among the {self.part} images"
-            figure = figures.mistakes(title, images, verdicts.said[worst], verdicts.labels[worst])
+            among = f"{title}: most confident mistakes among the {self.part} images"
+            figure = figures.mistakes(among, images, verdicts.said[worst], verdicts.labels[worst])
             self.run.log_figure(figure, "mistakes.png")
         with decoration("The description", self._warn):
-            self.run.describe(
-                f"{name} on {self.dataset.name}. To use it:\n\n```python\nimport mlflow\n\n"
-                f'model = mlflow.pyfunc.load_model("runs:/{self.run.run_id}/model")\n'
-                "model.predict(pixels)  # 0 (background) to 255 (ink), one image a row\n```"
-            )
+            counts = {"train": len(self.examples), self.part: len(self.held_out)}
+            uri = f"runs:/{self.run.run_id}/{self.config.network}"
+            self.run.describe(describe_network(self.config, metrics, counts, uri))
 
     def _warn(self, text: str) -> None:
         self._tell(EventKind.WARNING, text=text)
@@ -331,7 +332,7 @@ class _Training:
         self, kind: EventKind, *, accuracy: float | None = None, loss: float | None = None, text: str = ""
     ) -> None:
         config = self.config
-        self.report(Event(kind, config.name, config.max_epoch, self.position.epoch, accuracy, loss, self.seconds, text))
+        self.report(Event(kind, self.name, config.max_epoch, self.position.epoch, accuracy, loss, self.seconds, text))
 
 
 def _scores(network: Network, examples: Examples) -> NDArray[np.floating[Any]]:

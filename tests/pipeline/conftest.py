@@ -18,7 +18,7 @@ class Trained(NamedTuple):
 
     @property
     def model(self):
-        return f"runs:/{self.outcome.run_id}/model"
+        return f"runs:/{self.outcome.run_id}/{self.outcome.config.network}"
 
 
 @pytest.fixture(scope="session")

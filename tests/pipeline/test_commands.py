@@ -1,5 +1,6 @@
 """Commands on the digits, read back as a user of MLflow would."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -64,13 +65,13 @@ def within_four(four, monkeypatch):
 
 
 def parent_of(store):
-    return next(run for run in store.search("tags.job LIKE '%'") if run.name == "grid digits")
+    return next(run for run in store.search("tags.job LIKE '%'") if run.name.startswith("grid digits"))
 
 
 def test_grid_leaves_one_parent_with_a_child_for_each_network(within_four):
     store, _, configs, outcomes = within_four
     children = list(store.search(f"tags.mlflow.parentRunId = '{parent_of(store).run_id}'"))
-    assert sorted(run.name for run in children) == sorted(config.name for config in configs)
+    assert sorted(run.name for run in children) == sorted(config.network for config in configs)
     assert {run.status for run in [*children, parent_of(store)]} == {"FINISHED"}
     assert {outcome.run_id for outcome in outcomes} == {run.run_id for run in children}
     assert not any("lease" in run.tags for run in children)
@@ -102,13 +103,52 @@ def test_curves_have_the_points_that_were_asked_for(within_four):
 
 
 def test_runs_have_pictures_and_the_parent_its_table(within_four):
-    store, _, configs, outcomes = within_four
+    store, _, _, outcomes = within_four
     for outcome in outcomes:
         assert {file.path for file in store.client.list_artifacts(outcome.run_id)} >= PICTURES
     parent = parent_of(store)
     files = {file.path for file in store.client.list_artifacts(parent.run_id)}
     assert files == {"results.md", "networks.json", "curves.png", "accuracy_map.png"}
-    assert all(config.name in parent.description for config in configs)
+
+
+def test_the_parent_says_what_came_out_and_which_runs_belong_to_it(within_four):
+    store, _, _, outcomes = within_four
+    parent = parent_of(store)
+    assert parent.name == "grid digits, lr 0.1, he, 3 epochs"
+    best = max(outcomes, key=lambda outcome: outcome.metrics["test_accuracy"])
+    accuracy = best.metrics["test_accuracy"]
+    assert parent.description.startswith(
+        f"**{accuracy:.2%} of the 360 test images** are classified correctly by the best network, "
+        f"`{best.config.network}`. 4 of 4 networks are finished; * marks the best."
+    )
+    named = json.loads(Path(store.client.download_artifacts(parent.run_id, "networks.json")).read_text())
+    assert named == {outcome.config.network: outcome.run_id for outcome in outcomes}
+
+
+def test_the_parent_has_metrics_from_the_first_network_to_the_last(within_four):
+    store, _, _, outcomes = within_four
+    parent = parent_of(store)
+    assert parent.metrics == {
+        "networks_asked": 4,
+        "networks_finished": 4,
+        "seconds": pytest.approx(sum(outcome.metrics["train_seconds"] for outcome in outcomes)),
+        "best_test_accuracy": max(outcome.metrics["test_accuracy"] for outcome in outcomes),
+    }
+    finished = store.history(parent.run_id, "networks_finished")
+    assert [point.value for point in finished] == [0, 1, 2, 3, 4]
+    assert [point.value for point in store.history(parent.run_id, "networks_asked")] == [4] * 5
+
+
+def test_a_model_is_named_by_its_network_and_its_metrics_by_their_data(within_four):
+    store, settings, _, outcomes = within_four
+    dataset = datasets.load("digits", settings.data_dir)
+    for outcome in outcomes:
+        [model] = store.models(outcome.run_id)
+        assert model.name == outcome.config.network
+        assert {metric.key for metric in model.metrics} == FINAL
+        assert {(metric.dataset_name, metric.dataset_digest) for metric in model.metrics} == {
+            ("digits", dataset.digest)
+        }
 
 
 def test_finished_networks_are_reused_and_stay_under_their_parent(within_four):
@@ -152,8 +192,8 @@ def test_diverged_network_fails_with_its_reason_and_takes_none_down(settings, st
     with pytest.raises(PipelineError, match=r"1 of 2 networks are not finished.*epoch 1"):
         commands.train_all("grid", configs, settings, {})
     runs = {run.name: run for run in store.search("tags.fingerprint LIKE '%'")}
-    assert runs[QUICK.name].status == "FINISHED"
-    failed = runs[configs[1].name]
+    assert runs[f"{QUICK.network} lr 0.1"].status == "FINISHED"
+    failed = runs[f"{QUICK.network} lr 1e+30"]
     assert failed.status == "FAILED"
     assert "epoch 1" in failed.tags["reason"]
     assert parent_of(store).status == "FAILED"
@@ -191,7 +231,7 @@ def test_parent_that_a_launcher_made_is_used(settings, store, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
     outcome = commands.train_one(QUICK, settings, {"dataset": "digits"})
     assert store.get(outcome.run_id).parent_id == run.info.run_id
-    assert store.get(run.info.run_id).name == "train digits"
+    assert store.get(run.info.run_id).name == "train digits, lr 0.1, he, 3 epochs"
 
 
 def test_prepare_shows_what_the_data_are(settings, store):
@@ -228,9 +268,9 @@ def test_decorations_that_fail_are_warnings_of_a_finished_run(settings, store, a
     assert {each.status for each in store.search("")} == {"FINISHED"}
     assert run.metrics.keys() >= FINAL
     said = capsys.readouterr()
-    assert QUICK.name in said.out
+    assert "The network is finished." in said.out
     for picture in PICTURES:
-        assert f"Warning: {QUICK.name}: {picture} is missing" in said.err
+        assert f"Warning: {QUICK.network}: {picture} is missing" in said.err
     assert "Warning: results.md is missing" in said.err
     assert "No space left on device" in said.err
     assert "when the store is well" not in said.err
@@ -257,16 +297,21 @@ def test_the_description_of_many_networks_has_the_best_and_the_links(settings, s
         run_id = store.client.create_run(store.experiment_id, run_name=config.name).info.run_id
         metrics = dict.fromkeys(FINAL, 0.5) | {"test_accuracy": seed / 100}
         outcomes.append(Outcome(config, Status.FINISHED, run_id, metrics))
-    monkeypatch.setattr(commands, "run_networks", lambda *_args, **_kwargs: outcomes)
+
+    def run_networks(*_args, on_outcomes, **_kwargs):
+        on_outcomes(outcomes)
+        return outcomes
+
+    monkeypatch.setattr(commands, "run_networks", run_networks)
     monkeypatch.setattr(commands, "_draw", lambda *_args: None)
     commands.train_all("grid", [outcome.config for outcome in outcomes], settings, {})
     description = parent_of(store).description
     assert len(description) < 7500  # what registering adds still fits into 8000
     assert "[Compare the best 50](#/compare-runs?runs=" in description
     assert "[their ranking and curves](#/experiments/" in description
-    table = description[description.index("| network") :]
+    table = description[description.index("|    |") :]
     shown = int(re.search(r"the best (\d+) of 90; `results.md` has all", table)[1])
-    assert re.findall(r"seed=(\d+)", table) == [str(seed) for seed in range(89, 89 - shown, -1)]
+    assert re.findall(r"^\|[ *]+\| +(\d+) \|", table, re.MULTILINE) == [str(seed) for seed in range(89, 89 - shown, -1)]
 
 
 def test_no_secret_is_in_anything_that_is_written(settings, store, monkeypatch, tmp_path, capsys):

@@ -54,6 +54,12 @@ def doubts(output):
     return {row[0]: row[-1] for row in rows[2:]}
 
 
+def test_the_model_of_a_run_is_found_whatever_its_name(trained, predict, idx):
+    by_run = predict(f"runs:/{trained.outcome.run_id}/model", idx)
+    assert by_run.exit_code == 0
+    assert by_run.output == predict(trained.model, idx).output
+
+
 def test_an_idx_file_is_classified_and_logged(trained, predict, idx, digits, data_dir):
     done = predict(trained.model, idx)
     assert done.exit_code == 0

@@ -16,7 +16,8 @@ from pipeline.display.progress import progress
 from pipeline.training.task import Event, EventKind
 from tests.conftest import REPOSITORY
 
-NAMES = ["relu-hinge-2h max_epoch=20", "sigmoid-softmax_cross_entropy-1h max_epoch=20"]
+NAMES = ["relu-hinge-2h", "sigmoid-softmax_cross_entropy-1h"]
+TITLE = "grid digits, lr 0.1, he, 20 epochs"
 COSTS = dict(zip(NAMES, (300, 100), strict=True))
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -77,12 +78,12 @@ def terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
 
     # rich asks the size of descriptors 0 to 2, which are not the pseudo-terminal here: COLUMNS tells it.
-    def show(*events, columns=130, quiet=False):
+    def show(*events, columns=130, quiet=False, costs=COSTS):
         device = Terminal(columns)
         with os.fdopen(os.dup(device.near), "w") as stderr, monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", stderr)
             patch.setenv("COLUMNS", str(columns))
-            with progress("grid", COSTS, quiet=quiet) as report:
+            with progress(TITLE, costs, quiet=quiet) as report:
                 for event in events:
                     report(event)
         device.close()
@@ -104,7 +105,7 @@ def test_a_terminal_has_a_line_for_each_network(terminal):
         event(1, 11, "epoch", seconds=5.5),
     ).frame
     whole, first, second = (line.rstrip() for line in shown if line.strip())
-    assert re.match(r"grid max_epoch=20 .* 0/2 done +(--:--|\d+:\d\d)", whole)
+    assert re.match(r"grid digits, lr 0.1, he, 20 epochs .* 0/2 done +(--:--|\d+:\d\d)", whole)
     assert re.match(r"relu-hinge-2h .* epoch 5/20 +91.23% +loss 0.2500 +0.80 s/epoch +(--:--|\d+:\d\d)$", first)
     assert re.match(
         r"sigmoid-softmax_cross_entropy-1h .* epoch 11/20 +80.00% +loss 1.5000 +0.50 s/epoch +(--:--|\d+:\d\d)$", second
@@ -195,11 +196,41 @@ def test_a_narrow_terminal_has_the_same_figures(terminal):
         columns=80,
     ).frame
     whole, first, second = (line.rstrip() for line in shown if line.strip())
-    assert re.match(r"grid max_epoch=20 +0/2 done +(--:--|\d+:\d\d)$", whole)
+    assert re.match(r"grid digits, lr 0.1, he, 20 epo… +0/2 done +(--:--|\d+:\d\d)$", whole)
     assert re.match(r"relu-hinge-2h +5/20 +91.23% +loss 0.2500 +0.80 s/epoch +(--:--|\d+:\d\d)$", first)
     assert re.match(
         r"sigmoid-softmax_cross_entropy-1h +10/20 +80.00% +loss 1.5000 +0.50 s/epoch +(--:--|\d+:\d\d)$", second
     )
+
+
+LONG = "sigmoid-softmax_cross_entropy-1h seed 1"
+
+
+def test_no_line_breaks_at_80_columns_beside_a_long_name(terminal):
+    def of(kind, **more):
+        return Event(EventKind(kind), LONG, 200, more.pop("epoch", 0), **more)
+
+    shown = terminal(
+        of("started"),
+        of("evaluated", epoch=200, accuracy=0.9123, loss=12.25, seconds=4000.0),
+        of("notice", text="process 123456 on some-host.example may be training it; waits for a sign of life"),
+        of("ended", epoch=200, text="finished, accuracy 91.23%, 4000.0 s"),
+        of("epoch", epoch=199, accuracy=0.9123, loss=12.25, seconds=4000.0),
+        columns=80,
+        costs={LONG: 1},
+    )
+    lines = [line.rstrip() for line in re.split("[\r\n]+", ESCAPE.sub("", shown.text))]
+    assert max(map(len, lines)) <= 80
+    assert f"{LONG}: finished, accuracy 91.23%, 4000.0 s" in lines
+    assert f"{LONG}: process 123456 on some-host.example may" in lines
+    assert any(re.match(rf"{LONG} +199/200 +91.23% +loss 12.2500 ", line) for line in lines)
+
+
+def test_the_start_of_the_workers_is_said_until_a_network_begins(terminal):
+    start = Event(EventKind.WORKERS, "", 0, text="starting 2 workers")
+    begins = ESCAPE.sub("", terminal(start, columns=80).text)
+    assert re.search(r"grid digits, lr 0.1, he, 20 epo… starting 2 workers +--:--", begins)
+    assert "starting" not in "".join(terminal(start, event(0, 0, "started")).frame)
 
 
 def test_a_very_narrow_terminal_keeps_one_line_a_network(terminal):
@@ -215,6 +246,7 @@ def test_quiet_is_silent_on_a_terminal(terminal):
 
 def test_a_file_has_a_plain_line_for_each_milestone(capsys):
     with progress("grid", COSTS, quiet=False) as report:
+        report(Event(EventKind.WORKERS, "", 0, text="starting 2 workers"))
         report(event(0, 0, "started"))
         report(event(1, 7, "started", text="goes on after epoch 7"))
         report(event(0, 5, accuracy=0.9, loss=0.25, seconds=4.0))
@@ -224,6 +256,7 @@ def test_a_file_has_a_plain_line_for_each_milestone(capsys):
     written = capsys.readouterr()
     assert written.out == ""
     assert written.err.splitlines() == [
+        "grid: starting 2 workers",
         f"{NAMES[0]}: begins",
         f"{NAMES[1]}: goes on after epoch 7",
         f"{NAMES[0]}: its worker process died",
@@ -239,24 +272,21 @@ def test_a_grid_into_files_says_each_milestone_and_its_results_apart(pipeline):
     done = pipeline(*GRID, "--max-epoch", "2")
     assert done.returncode == 0
     assert "\x1b" not in done.stdout + done.stderr
-    assert (
-        re.sub(r"[\d.]+(%| s)", "-", done.stderr)
-        .splitlines()[-1]
-        .endswith("-1h max_epoch=2: finished, accuracy -, - of training (2 of 2)")
-    )
-    assert len(done.stderr.splitlines()) == 4
-    assert [line.split()[1] for line in done.stdout.splitlines()[2:]] == ["relu-hinge-1h", "gelu-hinge-1h"]
+    assert re.sub(r"[\d.]+(%| s)", "-", done.stderr).splitlines()[-1].endswith("-1h: finished, accuracy -, - (2 of 2)")
+    assert len(done.stderr.splitlines()) == 5
+    assert done.stdout.splitlines()[0] == "grid digits, 2 epochs, layers 128, loss hinge"
+    assert {line.removeprefix("*").split()[0] for line in done.stdout.splitlines()[-2:]} == {"relu", "gelu"}
 
 
 def test_quiet_says_the_results_and_nothing_else(pipeline):
     done = pipeline("train", "--dataset", "digits", "--max-epoch", "2", "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 3
+    assert len(done.stdout.splitlines()) == 6
 
 
 def test_a_grid_on_a_terminal_shows_its_way_and_can_be_stopped(data_dir):
     """The real command in a session of its own, whose terminal it is: what is typed there, Ctrl-C, goes to it."""
-    terminal = Terminal(130)
+    terminal = Terminal(80)
     begin = (
         "import fcntl, os, sys, termios\n"
         "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
@@ -271,11 +301,11 @@ def test_a_grid_on_a_terminal_shows_its_way_and_can_be_stopped(data_dir):
         env=without_size(os.environ) | {"PYTHONPATH": str(REPOSITORY), "TERM": "xterm-256color"},
         start_new_session=True,
     )
-    figures = r" .* epoch \d+/1000000 +[\d.]+% +loss [\d.]+ +[\d.]+ s/epoch +[\d:]+"
+    figures = r" +\d+/1000000 +[\d.]+% +loss [\d.]+ +[\d.]+ s/epoch +[\d:]+"
     try:
         for network in ("relu-hinge-1h", "gelu-hinge-1h"):
             terminal.wait(lambda text, network=network: re.search(network + figures, ESCAPE.sub("", text)))
-        terminal.wait(lambda text: re.search(r"grid max_epoch=1000000 .* 0/2 done +[\d:]+", ESCAPE.sub("", text)))
+        terminal.wait(lambda text: re.search(r"grid digits, \S+ .* 0/2 done +[\d:]+", ESCAPE.sub("", text)))
         terminal.type(b"\x03")
         assert process.wait(120) == 130, terminal.text[-3000:]
     finally:
@@ -283,8 +313,10 @@ def test_a_grid_on_a_terminal_shows_its_way_and_can_be_stopped(data_dir):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         terminal.close()
-    last = ESCAPE.sub("", terminal.text).splitlines()[-1]
-    assert last == (
-        "Error: Stopped by SIGINT: 0 of 2 networks are finished, and what the others reached is kept. "
-        "Run the same command again to go on."
-    )
+    lines = ESCAPE.sub("", terminal.text).replace("^C", "").splitlines()  # the terminal's own echo
+    assert lines[-2:] == [
+        "Error: Stopped by SIGINT: 0 of 2 networks are finished, and what the others",
+        "reached is kept. Run the same command again to go on.",
+    ]
+    assert any(re.match(r" +(relu|gelu) +killed ", line) for line in lines), lines[-12:]
+    assert [line for line in lines if len(line) > 80] == []

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import mlflow
@@ -24,7 +25,7 @@ def network(trained):
     def make(dataset_digest="some data"):
         run = create(store, "a network", {})
         run.log_parameters({"dataset_digest": dataset_digest})
-        run.log_model(write, {})
+        run.log_model("a-network", write, {})
         return Outcome(trained.outcome.config, "FINISHED", run.run_id)
 
     return make
@@ -125,5 +126,18 @@ def test_the_best_of_a_command_is_registered_and_answers(trained, settings, tmp_
     model = mlflow.pyfunc.load_model("models:/digits@champion")
     assert model.metadata.run_id == trained.outcome.run_id
     assert len(model.predict(np.zeros((1, 64), np.uint8))) == 1
-    parent = next(iter(trained.store.search("attributes.run_name = 'train digits'", ["attributes.start_time DESC"])))
-    assert "registered model `digits`" in parent.description
+    parents = trained.store.search("attributes.run_name LIKE 'train digits%'", ["attributes.start_time DESC"])
+    assert "registered model `digits`" in next(iter(parents)).description
+
+
+def test_a_registered_model_says_so_where_models_are_listed(trained):
+    def said():
+        [model] = trained.store.models(trained.outcome.run_id)
+        return json.loads(model.tags["mlflow.modelVersions"])
+
+    for name in ("once", "once", "twice"):
+        register(trained.store, name, trained.outcome, "test_accuracy", 0.9)
+    assert [each for each in said() if each["name"] in {"once", "twice"}] == [
+        {"name": "once", "version": "1"},
+        {"name": "twice", "version": "1"},
+    ]

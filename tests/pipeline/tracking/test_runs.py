@@ -56,7 +56,7 @@ def write_model(folder, _model_id):
         lambda run: run.log_parameters({"a": "b"}),
         lambda run: run.log_result({"a": "b"}, {"c": 1.0}),
         lambda run: run.log_networks({"relu": "1"}),
-        lambda run: run.log_model(write_model, {}),
+        lambda run: run.log_model("a-network", write_model, {}),
         lambda run: run.end("FINISHED"),
         lambda run: run.end("FAILED", "reason"),
         lambda run: run.check(),

@@ -1,0 +1,101 @@
+"""What runs are called: a network by what tells it from its siblings, and their parent by what they share.
+
+A run is named once, when it is created. Its parameters hold the full values.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from pipeline.config import TrainingConfig
+
+_NETWORK: Final = ("dataset", "hidden_sizes", "activation", "loss")
+"""The fields that a network's own name and the parent's data set say."""
+_UNSAID: Final = ("disp_freq", "test_epoch")
+"""The fields that decide when metrics are taken, and no result."""
+_WORDS: Final[Mapping[str, Callable[[str], str]]] = {
+    "learning_rate": lambda value: f"lr {value}",
+    "weight_decay": lambda value: f"weight decay {value}",
+    "batch_size": lambda value: f"batch {value}",
+    "max_epoch": lambda value: "1 epoch" if value == "1" else f"{value} epochs",
+    "init_std": lambda value: value if value == "he" else f"init {value}",
+    "hinge_margin": lambda value: f"margin {value}",
+    "validation": lambda value: "validation" if value == "True" else "no validation",
+}
+"""How a setting is said, where its name and value are not the shortest way."""
+_DIGITS: Final = 3
+_EVERY_DIGIT: Final = 17
+
+
+def network_names(configs: Iterable[TrainingConfig]) -> dict[TrainingConfig, str]:
+    """Name networks that stand side by side: the network, then the settings in which they differ.
+
+    Numbers have three digits, unless two networks would have the same name then.
+
+    Example:
+        >>> list(network_names([TrainingConfig(seed=0), TrainingConfig(seed=1)]).values())
+        ['relu-euclidean-1h seed 0', 'relu-euclidean-1h seed 1']
+    """
+    siblings = list(dict.fromkeys(configs))
+    varied = varied_settings(siblings)
+    names = {config: _name(config, varied, _DIGITS) for config in siblings}
+    if len(set(names.values())) < len(siblings):
+        names = {config: _name(config, varied, _EVERY_DIGIT) for config in siblings}
+    return names
+
+
+def varied_settings(configs: Iterable[TrainingConfig]) -> list[str]:
+    """The fields, apart from those of the network itself, in which configurations differ."""
+    every = list(configs)
+    return [name for name in _settings() if len({getattr(config, name) for config in every}) > 1]
+
+
+def shared_settings(configs: Iterable[TrainingConfig]) -> str:
+    """The settings that all have alike and that are not the published ones: "lr 0.1, he, 50 epochs"."""
+    first, *others = configs
+    shared = [
+        said(name, getattr(first, name))
+        for name in _settings()
+        if name not in _UNSAID
+        and getattr(first, name) != getattr(TrainingConfig, name)
+        and all(getattr(other, name) == getattr(first, name) for other in others)
+    ]
+    return ", ".join(shared)
+
+
+def parent_name(title: str, configs: Iterable[TrainingConfig]) -> str:
+    """Name the run that networks are folded under, by what they share.
+
+    Example:
+        >>> parent_name("grid", [TrainingConfig(dataset="digits", learning_rate=0.1, max_epoch=50)])
+        'grid digits, lr 0.1, 50 epochs'
+    """
+    every = list(configs)
+    return ", ".join(filter(None, [f"{title} {every[0].dataset}", shared_settings(every)]))
+
+
+def trial_name(number: int) -> str:
+    """Name the run of a trial: "trial 03"."""
+    return f"trial {number:02}"
+
+
+def said(name: str, value: Any, digits: int = _DIGITS) -> str:
+    """A setting in a few letters: "lr 0.0123"."""
+    text = shortened(value, digits)
+    return _WORDS[name](text) if name in _WORDS else f"{name} {text}"
+
+
+def shortened(value: Any, digits: int = _DIGITS) -> str:
+    """A value as text, a float with a few digits."""
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def _name(config: TrainingConfig, varied: Iterable[str], digits: int) -> str:
+    return " ".join([config.network, *(said(name, getattr(config, name), digits) for name in varied)])
+
+
+def _settings() -> list[str]:
+    """The fields that are not the network's own, those first that people vary most."""
+    names = [item.name for item in fields(TrainingConfig) if item.name not in _NETWORK]
+    first = ["learning_rate", "init_std", "max_epoch"]
+    return [*first, *(name for name in names if name not in first)]
