@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from pipeline.cli import main
+from tests import mlproject
 from tests.conftest import REPOSITORY
 
 MLPROJECT = yaml.safe_load((REPOSITORY / "MLproject").read_text())
@@ -22,6 +23,10 @@ COMMANDS = {"main": "reproduce"}
 
 def command_of(entry_point):
     return main.commands[COMMANDS.get(entry_point, entry_point)]
+
+
+def test_mlproject_is_what_the_command_line_gives():
+    assert (REPOSITORY / "MLproject").read_text() == mlproject.text(), "run python -m tests.mlproject"
 
 
 def test_every_command_is_an_entry_point():
@@ -54,7 +59,7 @@ def test_entry_point_has_the_defaults_of_its_command(name):
             continue
         described = entry["parameters"][names[option.opts[0]]]
         if option.required:
-            assert described == "string"
+            assert described == ("path" if option.name == "images" else "string")
         else:
             assert option.type_cast_value(context, str(described["default"])) == defaults[option.name], option.name
 
