@@ -10,6 +10,7 @@ LAYERS = [
     {"model"},
     {"pipeline.errors", "pipeline.files", "pipeline.log", "pipeline.output", "pipeline.redaction"},
     {"pipeline.config"},
+    {"pipeline.names"},
     {"pipeline.experiments", "pipeline.training.task", "pipeline.report.published"},
     {"pipeline.data", "pipeline.tracking", "pipeline.display"},
     {"pipeline.training"},
