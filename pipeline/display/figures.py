@@ -116,7 +116,7 @@ def samples(dataset: Dataset) -> "Figure":
 def predictions(images: Images, found: Sequence[Prediction]) -> "Figure":
     """Images as the network saw them, (n, rows, columns), with what it took them for; the first hundred."""
     captions = [
-        f"{each.name[:12]}: {'blank' if each.predicted is None else each.predicted}{'?' * bool(each.doubt)}"
+        f"{each.name[:12]}: {'-' if each.predicted is None else each.predicted}{'?' * bool(each.doubt)}"
         for each in found[:_SHOWN]
     ]
     return _tiles("What the network saw and what it took that for; ? where there is doubt", images[:_SHOWN], captions)

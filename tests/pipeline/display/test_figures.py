@@ -137,7 +137,7 @@ def test_predictions_show_the_first_hundred_and_mark_doubt(drawn):
     found = [Prediction(str(number), 7, [0.0] * 10, "") for number in range(120)]
     found[1], found[2] = found[1]._replace(doubt="close"), found[2]._replace(predicted=None, doubt="blank")
     figure = figures.predictions(images, found)
-    assert texts(figure.axes[0]) == ["0: 7", "1: 7?", "2: blank?", *(f"{number}: 7" for number in range(3, 100))]
+    assert texts(figure.axes[0]) == ["0: 7", "1: 7?", "2: -?", *(f"{number}: 7" for number in range(3, 100))]
     drawn(figure)
 
 
