@@ -184,6 +184,7 @@ _TRIALS = click.option(
 )
 _OUTPUT = click.option("--output", type=_Path(), default="results", show_default=True, help="Folder of the report.")
 _force = _flag("--force", "Train again what is finished.")
+_DRY_RUN = _flag("--dry-run", "Train nothing; say what would be trained, reused or gone on with, and how long.")
 _CHECKPOINTS = click.option(
     "--checkpoint-dir", type=_PATH, default="checkpoints", show_default=True, help="Folder to resume from."
 )
@@ -230,6 +231,7 @@ def prepare(dataset: str, settings: "Settings") -> None:
 @main.command()
 @_hyperparameters()
 @_force
+@_DRY_RUN
 @_REGISTER
 @_CHECKPOINTS
 @_settings(many=False)
@@ -237,7 +239,11 @@ def train(settings: "Settings", **values: Any) -> None:
     """Train one network."""
     from pipeline import commands
 
-    commands.train_one(TrainingConfig(**values), settings, _told(values))
+    config = TrainingConfig(**values)
+    if settings.dry_run:
+        commands.show_plan("train", [config], settings, alone=True)
+    else:
+        commands.train_one(config, settings, _told(values))
 
 
 @main.command()
@@ -253,6 +259,7 @@ def train(settings: "Settings", **values: Any) -> None:
 @click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
 @_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
 @_force
+@_DRY_RUN
 @_REGISTER
 @_CHECKPOINTS
 @_settings(many=True)
@@ -274,7 +281,10 @@ def grid(
         "seeds": seeds,
     }
     configs = experiments.grid(TrainingConfig(**values), **networks)
-    commands.train_all("grid", configs, settings, _told({**networks, **values}))
+    if settings.dry_run:
+        commands.show_plan("grid", configs, settings)
+    else:
+        commands.train_all("grid", configs, settings, _told({**networks, **values}))
 
 
 @main.command()
@@ -291,6 +301,7 @@ def grid(
 @click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
 @_hyperparameters(without=("hidden_sizes", "activation", "loss", "learning_rate", "max_epoch", "seed"))
 @_force
+@_DRY_RUN
 @_REGISTER
 @_CHECKPOINTS
 @_settings(many=True)
@@ -301,7 +312,10 @@ def sweep(settings: "Settings", **values: Any) -> None:
     varied = ("study", "hidden_sizes", "activation", "loss", "learning_rates", "max_epochs", "seeds")
     base = TrainingConfig(**{name: value for name, value in values.items() if name not in varied})
     configs = experiments.sweep(base, **{name: values[name] for name in varied})
-    commands.train_all("sweep", configs, settings, _told(values))
+    if settings.dry_run:
+        commands.show_plan("sweep", configs, settings)
+    else:
+        commands.train_all("sweep", configs, settings, _told(values))
 
 
 @main.command()
@@ -396,6 +410,7 @@ def report(output: Path, data_dir: Path | None, verbose: bool, **values: Any) ->
 )
 @_TRIALS
 @_OUTPUT
+@_DRY_RUN
 @_CHECKPOINTS
 @_settings(many=True)
 def reproduce(seeds: list[int], trials: int, output: Path, settings: "Settings", **values: Any) -> None:

@@ -8,7 +8,7 @@ from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline import experiments
 from pipeline.config import PUBLISHED_SIZES, TrainingConfig
-from pipeline.data.datasets import Dataset
+from pipeline.data.datasets import Dataset, load
 from pipeline.data.doubt import classify
 from pipeline.data.drawn_digits import read_images
 from pipeline.display import figures
@@ -27,7 +27,9 @@ from pipeline.tracking.models import check_name, load_served, register_best
 from pipeline.tracking.parents import command_run
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import Store
+from pipeline.training.executor import worker_count
 from pipeline.training.networks import Settings, finished, prepared, run_networks
+from pipeline.training.plan import describe_plan, plan_networks, seconds
 from pipeline.training.results import Results
 from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage
 from pipeline.training.task import Outcome, Status, evaluation_split
@@ -64,6 +66,23 @@ def train_all(
 ) -> list[Outcome]:
     """Train networks on all cores under one parent run, reusing those that are finished."""
     return _train(title, configs, settings, parameters, parent_id=parent_id)
+
+
+def show_plan(title: str, configs: Sequence[TrainingConfig], settings: Settings, *, alone: bool = False) -> None:
+    """Say what a command would do with each network, and how long that takes; nothing is trained or stored."""
+    store = Store.open()
+    name = parent_name(title, configs)
+    settings = settings.resolved()
+    try:
+        dataset = load(configs[0].dataset, settings.data_dir)
+    except PipelineError:
+        say(f"{name}: {len(configs)} networks; what is finished is known once the data set is prepared.")
+        return
+    for config in configs:
+        check_batch_size(config, dataset)
+    planned = plan_networks(store, configs, dataset, settings)
+    workers = 1 if alone else worker_count(settings.workers)
+    say(f"{describe_plan(name, planned, seconds(store, planned), workers)}\n")
 
 
 def _train(
@@ -215,15 +234,21 @@ def reproduce(
         trials: of the search.
         output: folder of the report.
     """
+    networks = experiments.grid(
+        base, hidden_sizes=PUBLISHED_SIZES.values(), activations=ACTIVATIONS, losses=LOSSES, seeds=seeds
+    )
+    swept = experiments.sweep(base, seeds=seeds)
+    if settings.dry_run:
+        show_plan("grid", networks, settings)
+        show_plan("sweep", swept, settings)
+        say(f"After them come a search of {trials} trials, its confirmation, and the report in {output}.")
+        return
     told = {**base.parameters(), "seeds": ",".join(map(str, seeds))}
     with command_run(Store.open(), f"reproduction {base.dataset}", parameters) as run:
         parent_id = run.run_id
         prepare(base.dataset, settings, {"dataset": base.dataset}, parent_id)
-        networks = experiments.grid(
-            base, hidden_sizes=PUBLISHED_SIZES.values(), activations=ACTIVATIONS, losses=LOSSES, seeds=seeds
-        )
         train_all("grid", networks, settings, told, parent_id=parent_id)
-        train_all("sweep", experiments.sweep(base, seeds=seeds), settings, told, parent_id=parent_id)
+        train_all("sweep", swept, settings, told, parent_id=parent_id)
         named = ("hidden_sizes", "activation", "loss")
         weak = replace(base, **{name: getattr(WEAK_NETWORK, name) for name in named})
         searched = {**told, "trials": str(trials)}

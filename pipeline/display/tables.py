@@ -16,6 +16,13 @@ def markdown_table(rows: Sequence[Sequence[object]], headers: Sequence[str], *, 
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=align if rows else None)
 
 
+def text_table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    """Rows under headers for a terminal."""
+    from tabulate import tabulate
+
+    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+
+
 def class_counts(dataset: Dataset) -> str:
     """How many images each class has."""
     from tabulate import tabulate

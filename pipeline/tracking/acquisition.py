@@ -67,7 +67,7 @@ def acquire(
     while True:
         held = None
         with FileLock(lock):
-            runs = _unfinished(store, fingerprint)
+            runs = unfinished_runs(store, fingerprint)
             busy = others.at_work(runs)
             if not runs:
                 if already_done():
@@ -116,7 +116,7 @@ class _Others:
             raise Interrupted(f"stopped while {holder_in(busy[0].tags if busy else {})} may be training it")
 
 
-def _unfinished(store: Store, fingerprint: str) -> list[TrackedRun]:
+def unfinished_runs(store: Store, fingerprint: str) -> list[TrackedRun]:
     """The network's runs that a process may go on with, or is at work on."""
     runs = store.search(f"tags.{FINGERPRINT_TAG} = '{fingerprint}' and attributes.status != 'FINISHED'")
     return [run for run in runs if EARLY_STOP_TAG not in run.tags]
@@ -147,7 +147,7 @@ def _create_network(
     """
     parent = {PARENT_TAG: parent_id} if parent_id else {}
     owned = create(store, name, {FINGERPRINT_TAG: fingerprint, **tags, **parent})
-    if all(run.run_id == owned.run_id for run in _unfinished(store, fingerprint)):
+    if all(run.run_id == owned.run_id for run in unfinished_runs(store, fingerprint)):
         return owned
     store.call("delete_run", owned.run_id)
     owned.forget()

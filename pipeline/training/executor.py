@@ -18,6 +18,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from pipeline.config import TrainingConfig
 from pipeline.errors import Interrupted, PipelineError, UsageError
 from pipeline.log import is_verbose, show_log
 from pipeline.output import leave_terminal, notice
@@ -213,9 +214,13 @@ def worker_count(workers: int | None) -> int:
 
 
 def cost(task: Task) -> int:
-    """About the multiplications of a training: what its share of the whole work is."""
-    sizes = task.config.layer_sizes(784, 10)
-    return task.config.max_epoch * sum(a * b for a, b in pairwise(sizes))
+    """What the share of a task in the whole work is."""
+    return work(task.config)
+
+
+def work(config: TrainingConfig) -> int:
+    """About the multiplications of a training."""
+    return config.max_epoch * sum(a * b for a, b in pairwise(config.layer_sizes(784, 10)))
 
 
 def interruptible() -> None:

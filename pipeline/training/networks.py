@@ -32,6 +32,7 @@ class Settings:
     scheduler: str | None = None
     worker_timeout: float | None = None
     force: bool = False
+    dry_run: bool = False
     quiet: bool = False
     register: str | None = None
 

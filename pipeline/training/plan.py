@@ -1,0 +1,137 @@
+"""What a command would do: which networks it would train, reuse or go on with, why, and how long that takes.
+
+Nothing is trained, and no run is created.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from statistics import median
+from typing import Final
+
+from pipeline.config import TrainingConfig
+from pipeline.data.datasets import Dataset
+from pipeline.display.tables import text_table
+from pipeline.errors import UsageError
+from pipeline.names import network_names
+from pipeline.tracking.acquisition import unfinished_runs
+from pipeline.tracking.lease import Watch, holder_in
+from pipeline.tracking.store import Store, TrackedRun
+from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.executor import work
+from pipeline.training.networks import Settings
+
+_LOOKED_AT: Final = 500
+"""Of the latest finished runs: their seconds say how long others take."""
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+
+
+class Step(StrEnum):
+    """What would happen to a network."""
+
+    TRAIN = "train"
+    REUSE = "reuse"
+    GO_ON = "go on"
+    BUSY = "at work"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A network, what would happen to it, and why.
+
+    Attributes:
+        config: of the network.
+        step: what would happen.
+        why: in a few words.
+        epochs: how many are left to train.
+    """
+
+    config: TrainingConfig
+    step: Step
+    why: str
+    epochs: int = 0
+
+
+def plan_networks(
+    store: Store, configs: Sequence[TrainingConfig], dataset: Dataset, settings: Settings
+) -> list[Planned]:
+    """Look up what would happen to each network."""
+    return [_planned(store, config, config.fingerprint(dataset.digest), settings) for config in configs]
+
+
+def _planned(store: Store, config: TrainingConfig, fingerprint: str, settings: Settings) -> Planned:
+    finished = store.find_finished(fingerprint)
+    if finished and not settings.force:
+        return Planned(config, Step.REUSE, f"finished in run {finished.run_id}")
+    for run in unfinished_runs(store, fingerprint):
+        return _unfinished(config, run, settings)
+    why = "force is set" if finished else "no run of it is here"
+    return Planned(config, Step.TRAIN, why, config.max_epoch)
+
+
+def _unfinished(config: TrainingConfig, run: TrackedRun, settings: Settings) -> Planned:
+    if run.status == "RUNNING" and not Watch().is_free(run.tags):
+        return Planned(config, Step.BUSY, holder_in(run.tags))
+    reason = run.tags.get("reason", "its process died")
+    checkpoint = Checkpoints(settings.checkpoint_dir / run.run_id).latest()
+    epoch = checkpoint.notes["position"]["epoch"] if checkpoint else 0
+    if not epoch:
+        return Planned(config, Step.TRAIN, f"no checkpoint; {reason}", config.max_epoch)
+    return Planned(config, Step.GO_ON, f"from epoch {epoch} of {config.max_epoch}; {reason}", config.max_epoch - epoch)
+
+
+def seconds(store: Store, planned: Sequence[Planned]) -> float | None:
+    """How long the trainings take one after the other, by the seconds of earlier runs; None if there are none.
+
+    A network takes as long for each of its multiplications as the same network did, or else as the others did.
+    """
+    ahead = [each for each in planned if each.epochs]
+    if not ahead:
+        return 0.0
+    runs = store.search("attributes.status = 'FINISHED' and metrics.train_seconds > 0", ("attributes.end_time DESC",))
+    rates: dict[str, list[float]] = {}
+    for run in islice(runs, _LOOKED_AT):
+        try:
+            config = TrainingConfig.from_parameters(run.parameters)
+        except (KeyError, ValueError, UsageError):
+            continue  # of another project
+        rates.setdefault(config.network, []).append(run.metrics["train_seconds"] / work(config))
+    if not rates:
+        return None
+    every = [rate for of_network in rates.values() for rate in of_network]
+    return sum(
+        median(rates.get(each.config.network, every)) * work(each.config) * each.epochs / each.config.max_epoch
+        for each in ahead
+    )
+
+
+def describe_plan(title: str, planned: Sequence[Planned], total: float | None, workers: int) -> str:
+    """The plan as a table, and a sentence on its time."""
+    names = network_names(each.config for each in planned)
+    table = text_table(
+        [[names[each.config], each.step.value, each.why] for each in planned], ["network", "step", "why"]
+    )
+    counts = ", ".join(
+        f"{count} to {step.value}" if step is not Step.BUSY else f"{count} at work elsewhere"
+        for step in Step
+        if (count := sum(each.step is step for each in planned))
+    )
+    return f"{title}: nothing is trained, this is a dry run.\n\n{table}\n\n{counts}. {_time(total, workers)}"
+
+
+def _time(total: float | None, workers: int) -> str:
+    if total is None:
+        return "No earlier run tells how long it takes."
+    if not total:
+        return "No time for training."
+    on = "1 worker" if workers == 1 else f"{workers} workers"
+    return f"About {duration(total / workers)} of training on {on}, by the seconds of earlier runs."
+
+
+def duration(time: float) -> str:
+    """A time in the unit that suits it: "12 s", "3 min", "1.5 h"."""
+    if time < _MINUTE:
+        return f"{time:.0f} s" if time >= 1 else "1 s"
+    return f"{time / _MINUTE:.0f} min" if time < _HOUR else f"{time / _HOUR:.1f} h"
