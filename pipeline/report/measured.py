@@ -16,10 +16,9 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.report import networks
 from pipeline.tracking.store import BASELINE_RUN_TAG, BEST_RUN_TAG, Store, TrackedRun
 from pipeline.training.predictions import kept
+from pipeline.training.provenance import NUMPY_TAG, PROCESSOR_TAG
 
 FIGURES: Final = ("train_accuracy", "train_loss", "test_accuracy", "test_loss", "train_seconds")
-MACHINE_TAG: Final = "processor"
-"""The tag in which a run keeps what it was computed on."""
 SEEDS_WITH_CURVES: Final = 5
 """So many seeds of a network, the lowest, are read for its curves: they are most of what a store holds."""
 _LATEST_FIRST: Final = ("attributes.end_time DESC",)
@@ -277,7 +276,13 @@ def _measured(run: TrackedRun) -> Measured | None:
         return None
     figures = {name: run.metrics[name] for name in FIGURES}
     ended = run.end_time or run.start_time
-    return Measured(run.run_id, config, figures, run.start_time, ended, run.tags.get(MACHINE_TAG, ""))
+    return Measured(run.run_id, config, figures, run.start_time, ended, _machine(run))
+
+
+def _machine(run: TrackedRun) -> str:
+    """The kind of processor and the NumPy that computed a run, as far as the run says."""
+    processor, numpy = (run.tags.get(tag, "") for tag in (PROCESSOR_TAG, NUMPY_TAG))
+    return " with NumPy ".join(each for each in (processor, numpy) if each)
 
 
 def _config(run: TrackedRun) -> TrainingConfig | None:

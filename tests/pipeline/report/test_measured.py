@@ -195,3 +195,9 @@ def test_initialisations_are_numbers_in_their_order_and_then_rules(store, make):
         make.run(replace(ONE, init_std=init_std))
     make.run(replace(ONE, init_std=0.5, learning_rate=0.1))
     assert Runs(store, BASE).initialisations() == [0.02, 0.1, (0.05, 0.15), "he"]
+
+
+def test_run_says_what_computed_it(store, make):
+    make.run(ONE, tags={"processor": "Haswell AVX2", "numpy": "2.4.6"})
+    make.run(replace(ONE, seed=1))
+    assert [run.machine for run in Runs(store, BASE).of(ONE)] == ["Haswell AVX2 with NumPy 2.4.6", ""]
