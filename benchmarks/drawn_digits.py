@@ -16,8 +16,10 @@ from pipeline.data.doubt import Predict, Prediction, classify
 from pipeline.data.drawn_digits import normalised, read_images
 from pipeline.display.tables import markdown_table
 
+_SHEETS: Final = 10
 _PLAIN: Final = "plain"
 _LENIENT: Final = ("noise of sigma 25", "box around the digit", "frame at the edge", "frame 8 pixels inside")
+_HELD_OUT: Final = "Held-out faces, with which no threshold was set but the limits of the slant"
 _AIMS: Final = {"masks": 0.5, "plain": 3.0, "lenient": 18.0}
 """Points that plain drawings may lose to masks, that other drawings may lose to plain ones, and lenient ones too."""
 
@@ -148,16 +150,18 @@ def document(model: str, sheets: int, shape: tuple[int, int], predict: Predict) 
     rows = table(of_masks(shape, predict), counts)
     several, pairs = of_pairs(shape, predict)
     minutes = (monotonic() - started) / 60
+    command = "python -m benchmarks.drawn_digits --model runs:/RUN/model"
+    command += f" --sheets {sheets}" if sheets != _SHEETS else ""
     parts = [
         "# Drawn digits",
-        "Every number was measured in one run of\n\n    python -m benchmarks.drawn_digits --model runs:/RUN/model",
+        f"Every number was measured in one run of\n\n    {command}",
         f"on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes. {model}",
         _DRAWINGS.format(count=10 * len(FACES), faces=len(FACES), sheets=sheets),
         rows,
         f'Of {pairs} pictures of two digits side by side, {several} are called "several digits".',
         _COLUMNS,
         f"Tuned faces: {faces(each for each in FACES if not each.held_out)}.",
-        f"Held-out faces, on which no threshold was set: {faces(each for each in FACES if each.held_out)}.",
+        f"{_HELD_OUT}: {faces(each for each in FACES if each.held_out)}.",
         machine(),
     ]
     return "\n\n".join(parts) + "\n"
@@ -165,7 +169,7 @@ def document(model: str, sheets: int, shape: tuple[int, int], predict: Predict) 
 
 @click.command()
 @click.option("--model", required=True, help="runs:/RUN/model of a network that was trained on MNIST.")
-@click.option("--sheets", default=20, show_default=True, help="Blank sheets of each condition.")
+@click.option("--sheets", default=_SHEETS, show_default=True, help="Blank sheets of each condition.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
