@@ -3,8 +3,8 @@
 from typing import Final
 
 ARITHMETIC: Final = 1
-"""The version of what this package computes, up to rounding; a part of every fingerprint.
+"""The version of what this package computes, up to rounding; every fingerprint contains this number.
 
-Raise it with each change after which a training ends in other weights, so that finished runs of the old arithmetic are
-trained again instead of being reused. The golden trainings of the tests show whether a change is such a one.
+Raise the number with each change after which a training ends in other weights. Then the pipeline trains the networks of
+the old arithmetic again instead of reusing their runs. The golden trainings of the tests detect such a change.
 """

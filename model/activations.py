@@ -1,6 +1,6 @@
-"""An activation bends each number on its own; without it, layers in a row would be no more than one layer.
+"""An activation is a nonlinear function of each number; without one, several layers could compute no more than one.
 
-A new activation is one subclass here: the gradient checks and everything that offers a choice find it in `ACTIVATIONS`.
+A new activation is one subclass here: the gradient checks and everything that offers a choice read `ACTIVATIONS`.
 """
 
 from abc import ABC, abstractmethod
@@ -15,8 +15,8 @@ class Activation(ABC):
     """A function applied to each element of an array of any shape.
 
     Attributes:
-        name: how a configuration calls it.
-        label: how a table calls it.
+        name: the name in a configuration.
+        label: the name in a table.
     """
 
     name: ClassVar[str]
@@ -24,14 +24,14 @@ class Activation(ABC):
 
     @abstractmethod
     def forward(self, inputs: Floats) -> Floats:
-        """Turn inputs into outputs, in place; these must stay as they are until `backward` is done.
+        """Turn inputs into outputs, in place; the caller must not change the outputs before `backward`.
 
-        Several threads may be here at once, as in a server: what is kept is for `backward`, and never read here.
+        A server calls this from several threads at once, so it writes attributes for `backward` but reads none.
         """
 
     @abstractmethod
     def backward(self, gradient: Floats) -> Floats:
-        """Turn the gradient at the outputs of the last `forward` into the one at its inputs, in place."""
+        """Turn the gradient at the outputs of the last `forward` into the gradient at its inputs, in place."""
 
 
 class Relu(Activation):
@@ -41,7 +41,7 @@ class Relu(Activation):
     label = "ReLU"
 
     def forward(self, inputs: Floats) -> Floats:
-        """Cut off what is negative."""
+        """Replace negative numbers by 0."""
         self._outputs = np.maximum(inputs, 0, out=inputs)
         return inputs
 
@@ -58,7 +58,7 @@ class Sigmoid(Activation):
     label = "Sigmoid"
 
     def forward(self, inputs: Floats) -> Floats:
-        """Squeeze any finite number into 0..1. An exponential that overflows to infinity gives the right limit, 0."""
+        """Map any finite number to 0..1. An exponential that overflows to infinity gives the right limit, 0."""
         np.negative(inputs, out=inputs)
         with np.errstate(over="ignore"):
             np.exp(inputs, out=inputs)
@@ -86,10 +86,10 @@ class Gelu(Activation):
     LINEAR = float(np.sqrt(2 / np.pi))
     CUBIC = LINEAR * 0.044715
     SATURATED = 1000.0
-    """Where x^2 is larger, s is 0 or 1 in any float type; capped there, nothing below turns into 0 * infinity."""
+    """Where x^2 is larger, s is 0 or 1 in any float type. A cap of x^2 at this value avoids 0 * infinity below."""
 
     def forward(self, inputs: Floats) -> Floats:
-        """Let through what is clearly positive, hold back what is clearly negative."""
+        """Multiply each number by s: near 1 for large positive numbers, near 0 for large negative ones."""
         with np.errstate(over="ignore"):
             squares = np.square(inputs)
             if squares.max(initial=0) > self.SATURATED:

@@ -1,4 +1,4 @@
-"""The kinds of arrays that this package computes with, by name."""
+"""Names for the types of arrays that this package computes with."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
-"""float32 in training and serving; float64 where a test wants to look closer."""
+"""float32 in training and serving; float64 where a test needs more precision."""
 
 Integers = NDArray[np.integer[Any]]
 """Labels, extents, indices."""

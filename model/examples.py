@@ -1,4 +1,4 @@
-"""Examples are images with their labels, kept as the bytes they came in, for most of an image is background."""
+"""Examples are images with their labels; pixels stay bytes, because floats would take four times the memory."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from model.arrays import Integers, Pixels
 
 
 class Batch(NamedTuple):
-    """Images that the network looks at together.
+    """Images that the network processes together.
 
     Attributes:
         pixels: (images, features), as in `Examples`.
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Images and their labels; the arrays may be memory-mapped, and are only ever read.
+    """Images and their labels; the arrays may be memory-mapped, because nothing writes to them.
 
     Attributes:
         pixels: (images, features), contiguous in memory, columns in ink order (see `model.ink`).
@@ -39,10 +39,10 @@ class Examples:
     labels: Integers
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not belong together, and pixels of which a mini-batch could only be had slowly.
+        """Refuse arrays of different lengths, and pixels in a memory layout that makes copying a mini-batch slow.
 
         Raises:
-            ValueError: they do not, or it could.
+            ValueError: the lengths differ, or the pixels are not contiguous.
         """
         if not len(self.pixels) == len(self.extents) == len(self.pixel_sums) == len(self.labels):
             arrays = (self.pixels, self.extents, self.pixel_sums, self.labels)
@@ -54,14 +54,14 @@ class Examples:
         """Count the images."""
         return len(self.labels)
 
-    def __getitem__(self, part: slice) -> "Examples":
-        """Give a contiguous part without copying it."""
-        return Examples(self.pixels[part], self.extents[part], self.pixel_sums[part], self.labels[part])
+    def __getitem__(self, rows: slice) -> "Examples":
+        """Give some consecutive examples as views, without copying."""
+        return Examples(self.pixels[rows], self.extents[rows], self.pixel_sums[rows], self.labels[rows])
 
     def nearest_first(self, order: Integers, batch_size: int) -> Integers:
-        """Sort the images of each mini-batch by how far they reach in ink order.
+        """Sort the images of each mini-batch by their extents.
 
-        Their order means nothing to a mean over the mini-batch, and lets `InkLinear` save work.
+        A mean over the mini-batch does not depend on the order, and `InkLinear` computes less in this order.
 
         Args:
             order: (images,), indices of images, mini-batch after mini-batch.
@@ -71,10 +71,10 @@ class Examples:
             The indices of the same mini-batches, each in its new order.
         """
         mini_batches = np.arange(len(order)) // batch_size
-        places = (mini_batches * (self.pixels.shape[1] + 1) + self.extents[order]).argsort()
-        arranged: Integers = order[places]
+        ranking = (mini_batches * (self.pixels.shape[1] + 1) + self.extents[order]).argsort()
+        arranged: Integers = order[ranking]
         return arranged
 
     def batch(self, indices: Integers) -> Batch:
-        """Copy some of the images out."""
+        """Copy the images with these indices."""
         return Batch(self.pixels.take(indices, axis=0), self.extents[indices], self.pixel_sums[indices])

@@ -1,4 +1,4 @@
-"""Training is a loop that hands control back now and then, so that its caller decides what to log, save or stop."""
+"""Training is a generator: it yields a record now and then, and its caller decides what to log, save or stop."""
 
 import math
 from collections.abc import Iterator
@@ -19,22 +19,22 @@ EVALUATED_TOGETHER = 250
 """Images in a slice of `evaluate`: enough for a fast product, few enough to stay in cache."""
 
 CHUNK = 2000
-"""Images in a chunk of training, after which their scores are looked at together: a step itself needs no loss.
+"""Images in a chunk. Losses are computed once for each chunk, because a step needs the gradient but not the loss.
 
-At least one mini-batch is in it; the end of a window of the training curve and of an epoch end it earlier.
+A chunk has at least one mini-batch; it ends early where a window of the training curve or an epoch ends.
 """
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training stands: numbers that JSON keeps exactly.
+    """How far a training has come, in numbers that JSON keeps exactly.
 
     Attributes:
         epoch: epochs finished.
-        batch: mini-batches done of the epoch after those.
-        window_loss: sum of the losses of the images seen since a window of the training curve was last closed.
+        batch: mini-batches finished in the current epoch.
+        window_loss: sum of the losses of the images in the unfinished window of the training curve.
         window_correct: how many of these images were classified right.
-        window_examples: how many they are.
+        window_examples: how many images these are.
     """
 
     epoch: int = 0
@@ -46,11 +46,11 @@ class Position:
 
 @dataclass(frozen=True)
 class Window:
-    """A point of the training curve: means over the images of the mini-batches up to `step`, since the point before.
+    """A point of the training curve: means over the images since the previous point.
 
     Attributes:
         step: mini-batches seen since training began.
-        loss: the mean loss, each image with the weights of its time.
+        loss: the mean loss; each image is judged by the weights before the step that uses the image.
         accuracy: the share classified right, from 0 to 1.
     """
 
@@ -66,10 +66,10 @@ class Progress:
     Attributes:
         epoch: epochs finished.
         step: mini-batches seen since training began.
-        epoch_ended: whether the last of an epoch's mini-batches is the last one seen.
+        epoch_ended: whether an epoch has just ended.
         windows: the points of the training curve since the last record.
         seconds: spent on training alone since the last record.
-        position: where to go on from, with the states of network and optimizer as they are now.
+        position: where `fit` can continue, given the states that network and optimizer have now.
     """
 
     epoch: int
@@ -84,14 +84,14 @@ class Diverged(ArithmeticError):  # noqa: N818 - it says what happened
     """A loss was not finite.
 
     Attributes:
-        epoch: in which it happened, counted from 1.
-        step: the mini-batch at which it happened, counted from 1 since training began.
+        epoch: the epoch of the loss, counted from 1.
+        step: the mini-batch of the loss, counted from 1 since training began.
         loss: infinite, or not a number.
         windows: the points of the training curve since the last record.
     """
 
     def __init__(self, epoch: int, step: int, loss: float, windows: tuple[Window, ...]) -> None:
-        """Say where."""
+        """Keep where the loss occurred."""
         super().__init__(epoch, step, loss, windows)
         self.epoch = epoch
         self.step = step
@@ -99,7 +99,7 @@ class Diverged(ArithmeticError):  # noqa: N818 - it says what happened
         self.windows = windows
 
     def __str__(self) -> str:
-        """Say it in words."""
+        """Give the message."""
         return f"training diverged: the loss is {self.loss:.3g} in epoch {self.epoch}, step {self.step}"
 
 
@@ -132,23 +132,23 @@ def fit(
 
     Args:
         network: trained in place.
-        loss: what is made small.
+        loss: the function to minimise.
         optimizer: moves the network's parameters.
-        examples: all are seen once in each epoch, in an order drawn anew; the last mini-batch may be smaller.
+        examples: each epoch uses every example once, in a new random order; the last mini-batch may be smaller.
         batch_size: images in a mini-batch.
-        max_epoch: epochs in the whole training, those before `position` included.
-        disp_freq: mini-batches in a window of the training curve. A smaller last one closes with the training.
-        seed: of the order of the examples.
-        position: where to go on; the states of `network` and `optimizer` must be those of that moment. The result is
-            the same, bit for bit, as that of a training without a stop.
-        interval: seconds of training after which there is a record at the end of a chunk, even inside an epoch.
+        max_epoch: epochs of the complete training, including those before `position`.
+        disp_freq: mini-batches in a window of the training curve; the last window may be smaller.
+        seed: seed of the order of the examples.
+        position: where to continue; `network` and `optimizer` must have the states that belong to this position. The
+            result is the same, bit for bit, as that of an uninterrupted training.
+        interval: seconds of training after which a record comes at the end of a chunk, even inside an epoch.
 
     Yields:
-        A record at the end of each epoch, and inside it whenever `interval` has passed. All losses before it are
-        finite.
+        A record at the end of each epoch, and one inside the epoch whenever `interval` has passed. All losses up to a
+        record are finite.
 
     Raises:
-        Diverged: a loss was not finite. The steps to the end of the chunk have been taken.
+        Diverged: a loss was not finite. The network has still been trained to the end of the chunk.
     """
     batches = math.ceil(len(examples) / batch_size)
     one_hot = np.eye(network.classes, dtype=network.dtype)
@@ -160,7 +160,7 @@ def fit(
         order = examples.nearest_first(rng(seed, "order", epoch).permutation(len(examples)), batch_size)
         done = position.batch if epoch == position.epoch else 0
         while done < batches:
-            # Where a chunk ends depends on its start alone: a training that goes on there has the same ones.
+            # The end of a chunk depends on its start alone, so a resumed training has the same chunks.
             count = min(batches - done, disp_freq - step % disp_freq, max(1, CHUNK // batch_size))
             indices = order[done * batch_size : (done + count) * batch_size]
             labels = examples.labels[indices]
@@ -187,9 +187,9 @@ def fit(
 
 
 def evaluate(network: Network, loss: Loss, examples: Examples) -> Evaluation:
-    """Give mean loss and accuracy over all examples, of which there is at least one; the network stays as it is."""
+    """Give mean loss and accuracy over one or more examples; the network does not change."""
     one_hot = np.eye(network.classes, dtype=network.dtype)
-    # Images of about the same extent go together, so that none is multiplied farther than it needs.
+    # Images with similar extents are evaluated together, because the largest extent decides the cost of all.
     order = np.argsort(examples.extents, kind="stable")
     total, correct = 0.0, 0
     for start in range(0, len(examples), EVALUATED_TOGETHER):
@@ -211,14 +211,14 @@ def _train(
     targets: Floats,
     batch_size: int,
 ) -> Floats:
-    """Take the steps of a chunk; give the scores that each of its images had in its mini-batch."""
+    """Train on the mini-batches of a chunk; give the scores of its images, each computed before the step."""
     scores = np.empty_like(targets)
-    # Numbers too large for their type show in the loss, which ends the training: no warning is needed as well.
+    # An overflow makes the loss infinite, and that ends the training, so NumPy need not warn as well.
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(indices), batch_size):
-            part = slice(start, start + batch_size)
-            outputs = scores[part] = network.forward(examples.batch(indices[part]))
-            gradient = loss.backward(outputs, targets[part])
+            rows = slice(start, start + batch_size)
+            outputs = scores[rows] = network.forward(examples.batch(indices[rows]))
+            gradient = loss.backward(outputs, targets[rows])
             gradient *= optimizer.gradient_scale
             network.backward(gradient)
             optimizer.step()
@@ -235,12 +235,12 @@ def _judge(loss: Loss, scores: Floats, targets: Floats, labels: Integers) -> tup
 def _first_not_finite(loss: Loss, scores: Floats, targets: Floats, batch_size: int) -> tuple[int, float]:
     """Give the number, from 1, and the loss of the first mini-batch of a chunk whose loss is not finite.
 
-    It is the last one where only the sum of all is too large for its type.
+    If every mini-batch has a finite loss and only their sum overflows, give the number of the last one.
     """
     for start in range(0, len(scores), batch_size):
-        part = slice(start, start + batch_size)
+        rows = slice(start, start + batch_size)
         with np.errstate(over="ignore", invalid="ignore"):
-            value = loss.forward(scores[part], targets[part])
+            value = loss.forward(scores[rows], targets[rows])
         if not math.isfinite(value):
             return start // batch_size + 1, value
     return math.ceil(len(scores) / batch_size), math.inf

@@ -1,4 +1,4 @@
-"""The initial weights of a layer are drawn from N(0, std^2); an initialization says which std each layer gets."""
+"""The initial weights of a layer are drawn from N(0, std^2); an initialization gives the std of each layer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -10,7 +10,7 @@ RULES: Final[Mapping[str, Callable[[int, int], float]]] = {
     "xavier": lambda fan_in, fan_out: sqrt(2 / (fan_in + fan_out)),
     "lecun": lambda fan_in, _: sqrt(1 / fan_in),
 }
-"""The std of a layer's weights by its inputs and outputs, under the name of its rule.
+"""The rules by name: each gives the std of a layer's weights from the numbers of its inputs and outputs.
 
 He et al. (2015), https://arxiv.org/abs/1502.01852; Glorot & Bengio (2010), whose first name is Xavier,
 https://proceedings.mlr.press/v9/glorot10a.html; LeCun et al. (1998), "Efficient BackProp".
@@ -21,8 +21,8 @@ def standard_deviations(init_std: float | str | Sequence[float], sizes: Sequence
     """Give the standard deviation of the weights of each layer.
 
     Args:
-        init_std: one number for all layers, a key of `RULES`, or a number for each layer, of which the last is also
-            for all layers after it.
+        init_std: one number for all layers, a key of `RULES`, or a number for each layer; the last number also applies
+            to all further layers.
         sizes: features, outputs of each hidden layer, classes.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Most of a digit is background, so a layer that reads pixels need only look where there is ink.
+"""Most of a digit is background, so a layer that reads pixels can skip the pixels without ink.
 
-Sort the pixels by how often they carry ink, and an image's ink stands in its leading columns, up to its *extent*.
-But the network sees (x - 128) / 255, in which the background is not zero and takes part in every product.
-`InkLinear` is the change of basis that makes it zero, and is exact.
+If the pixels are sorted by how often they carry ink, the leading columns of an image, up to its *extent*, hold all of
+its ink. But the network sees (x - 128) / 255, in which the background is not zero, so no product can skip it.
+`InkLinear` uses a change of basis in which the background is zero. The change of basis is exact.
 """
 
 from bisect import bisect_right
@@ -17,10 +17,10 @@ from model.memory import Scratch
 from model.parameter import Parameter
 
 BACKGROUND = 128 / 255
-"""What scaling subtracts from x / 255: minus this is the background's value in the network's input."""
+"""The network's input is x / 255 minus this number, so the background's input is minus this number."""
 
 _AVX512: Final = frozenset({"AVX512F", "AVX512_SKX", "X86_V4"})
-"""How releases of NumPy call the features of a processor that has AVX-512."""
+"""The names that releases of NumPy give to the features of a processor that has AVX-512."""
 
 
 def _has_avx512() -> bool:
@@ -29,22 +29,22 @@ def _has_avx512() -> bool:
 
 
 _PRODUCT: int = 1_000_000 if _has_avx512() else 4_000_000
-"""Multiplications in a product that does not come apart any further.
+"""Multiplications in one block of a product.
 
-Up to a million, OpenBLAS multiplies without packing the matrices first, where there is AVX-512. Elsewhere, each part
-packs the weights anew, and fewer parts are faster. Parts have a multiple of 4 rows, as processors multiply several at
-once.
+With AVX-512, OpenBLAS multiplies blocks of up to a million without packing the matrices first. Without AVX-512, each
+block packs the weights again, so fewer blocks are faster. Blocks have a multiple of 4 rows, because processors multiply
+several rows at once.
 """
 
-_LARGE_PART = 256
-"""Rows of a part where not even a few fit into such a product."""
+_LARGE_BLOCK = 256
+"""Rows of a block if `_PRODUCT` multiplications do not suffice for 4 rows."""
 
 _SLICE = 4096
-"""Images looked at together, so that a memory-mapped file never has to fit into memory."""
+"""Images read together, so that a memory-mapped file need not fit into memory."""
 
 
 def ink_order(images: Pixels) -> NDArray[np.intp]:
-    """Sort pixels by how many of the images have ink there, most first; equals stay in their natural order.
+    """Sort pixels by the number of images with ink there, the largest first; ties stay in their natural order.
 
     Args:
         images: (images, features), in natural order.
@@ -82,36 +82,36 @@ def pixel_sums(pixels: Pixels) -> NDArray[np.int64]:
 
 
 class InkLinear:
-    """A linear layer over images that skips their background, and moves under SGD exactly as the ordinary one does.
+    """A linear layer that skips the background of images; SGD changes its weights exactly as those of `Linear`.
 
     Let q = x / 255 be an image (n numbers, zero in the background), r their sum, k = 128 / 255, and 1 a column of ones.
     The ordinary layer gives (q - k 1') W + b. Write its weight as W = V + 1 c', with one number c for each output:
 
         output = q V + r c + base,    base = b - k (1'V + n c),
 
-    which is the row [1, r, q] times the matrix A = [base; c; V], and q may end at the image's extent. SGD moves A:
+    which is the row [1, r, q] times the matrix A = [base; c; V], and q may end at the image's extent. SGD updates A:
 
-    - With G the gradient at the outputs of a mini-batch, [1, r, q]' G gives S = 1'G, R = r'G and q'G at once.
-    - The ordinary weight has the gradient (q - k 1')' G = q'G - k 1 S. So let V have q'G, of which only leading rows
-      are not zero, and c have -k S: together, W moves as it should.
-    - base, made of b, V and c, moves with them: by S - k (1' q'G - n k S) = (1 + k^2 n) S - k R.
-    - Weight decay and momentum are linear in weights and gradients: what holds for the plain step holds with them.
+    - Let G be the gradient at the outputs of a mini-batch. Then [1, r, q]' G gives S = 1'G, R = r'G and q'G at once.
+    - The ordinary weight has the gradient (q - k 1')' G = q'G - k 1 S. V takes the term q'G, which is zero except in
+      its leading rows, and c takes the term -k S. So W = V + 1 c' changes as in the ordinary layer.
+    - base depends on b, V and c, so its gradient is S - k (1' q'G - n k S) = (1 + k^2 n) S - k R.
+    - Weight decay and momentum are linear in weights and gradients, so the result also holds with them.
 
-    Bytes go in as they are, which saves a pass over them: to the row [255, 255 r, x], 255 times as large, belongs
-    A / 255, whose gradient is divided by 255^2.
+    The layer multiplies the bytes without scaling them first, which saves a pass over the pixels: its input is the row
+    [255, 255 r, x], its matrix is A / 255, and the gradient of this matrix is divided by 255^2.
 
-    Some images of a mini-batch reach much farther than others. With the nearest first, both large products come apart
-    into products of their own: forward for a few images at a time, whose rows end where the last of them does;
-    backward for a few columns at a time, for which only the images count that reach them.
+    Some images of a mini-batch have much larger extents than others, so images are sorted by extent and both large
+    products are computed in blocks. A block of `forward` has a few images and as many columns as the last one needs. A
+    block of `backward` has a few columns and the images whose extents reach these columns.
     """
 
     def __init__(self, weight: Floats, bias: Floats, pixel_order: Integers) -> None:
-        """Take over an ordinary layer.
+        """Convert the weights of an ordinary layer.
 
         Args:
             weight: (features, outputs), rows in natural pixel order.
             bias: (outputs,).
-            pixel_order: as `ink_order` gives it.
+            pixel_order: the result of `ink_order`.
         """
         self.pixel_order = pixel_order
         self.features, self.fan_out = len(weight), len(bias)
@@ -125,7 +125,7 @@ class InkLinear:
         self._outputs = Scratch(self.fan_out, weight.dtype)
 
     def to_linear(self) -> tuple[Floats, Floats]:
-        """Give the ordinary layer's weight, rows in natural pixel order, and bias."""
+        """Give the weight of the ordinary layer, with rows in natural pixel order, and its bias."""
         base, c, *_ = matrix = self.matrix.value * 255
         weight = np.empty_like(matrix[2:])
         weight[self.pixel_order] = matrix[2:] + c
@@ -133,14 +133,14 @@ class InkLinear:
         return weight, bias.astype(weight.dtype)
 
     def preprocess(self, images: Pixels) -> Batch:
-        """Make of images in natural pixel order what `forward` takes."""
+        """Convert images in natural pixel order to the input of `forward`."""
         pixels = images.take(self.pixel_order, axis=1)
         return Batch(pixels, ink_extents(pixels), pixel_sums(pixels))
 
     def forward(self, batch: Batch) -> Floats:
-        """Give (images, outputs), good until the next `forward`, which writes over it.
+        """Give (images, outputs), valid until the next `forward`, which overwrites the array.
 
-        Right for images in any order, fast for those that reach nearest first.
+        The images may have any order; they are processed fastest in the order of their extents.
         """
         images, matrix = len(batch.pixels), self.matrix.value
         reach = self._reach = np.maximum.accumulate(batch.extents).tolist()
@@ -153,20 +153,20 @@ class InkLinear:
         stop, room = images, _PRODUCT // self.fan_out
         while stop:
             columns = 2 + reach[stop - 1]
-            start = max(0, stop - (room // columns // 4 * 4 or _LARGE_PART))
+            start = max(0, stop - (room // columns // 4 * 4 or _LARGE_BLOCK))
             np.matmul(rows[start:stop, :columns], matrix[:columns], out=outputs[start:stop])
             stop = start
         return outputs
 
     def backward(self, gradient: Floats) -> None:
-        """Leave the gradient of the matrix; pixels do not learn, so there is none to hand on."""
+        """Write the gradient of the matrix; nothing is returned, because pixels are not learned."""
         gradient *= 1 / 255**2
         rows, reach, out = self._inputs, self._reach, self.matrix.gradient
         images, far = rows.shape
         start, room = 0, _PRODUCT // self.fan_out
         while start < far:
             first = bisect_right(reach, start - 2)
-            stop = min(far, start + (room // (images - first) // 4 * 4 or _LARGE_PART))
+            stop = min(far, start + (room // (images - first) // 4 * 4 or _LARGE_BLOCK))
             np.matmul(rows[first:, start:stop].T, gradient[first:], out=out[start:stop])
             start = stop
         out[:2] = self._mixed @ out[:2]

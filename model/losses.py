@@ -1,6 +1,6 @@
-"""A loss says how far a mini-batch's scores are from their targets, and in which direction they should move.
+"""A loss measures how far the scores of a mini-batch are from their targets; its gradient says how to change them.
 
-A new loss is one subclass here: the gradient checks and everything that offers a choice find it in `LOSSES`.
+A new loss is one subclass here: the gradient checks and everything that offers a choice read `LOSSES`.
 """
 
 from abc import ABC, abstractmethod
@@ -14,12 +14,12 @@ from model.arrays import Floats
 class Loss(ABC):
     """The mean of a loss over images.
 
-    Its gradient is right for any finite scores. Its value is not finite where the float type cannot hold it. A step
-    needs the gradient alone, so neither waits for the other.
+    The gradient is right for any finite scores. The value is infinite where the float type cannot hold it. `forward`
+    and `backward` do not depend on each other, because a training step needs the gradient alone.
 
     Attributes:
-        name: how a configuration calls it.
-        label: how a table calls it.
+        name: the name in a configuration.
+        label: the name in a table.
     """
 
     name: ClassVar[str]
@@ -59,7 +59,7 @@ class SoftmaxCrossEntropy(Loss):
     label = "Softmax cross-entropy"
 
     def forward(self, outputs: Floats, targets: Floats) -> float:
-        """Surprise at the right class."""
+        """Give the mean of -log p_t."""
         scores = _classes_first(outputs)
         surprise = np.log(np.exp(scores).sum(axis=0)).sum() - np.vdot(scores, targets.T)
         return float(surprise) / len(outputs)
@@ -75,9 +75,9 @@ class SoftmaxCrossEntropy(Loss):
 
 
 def _classes_first(outputs: Floats) -> Floats:
-    """Copy scores to (classes, images), over whose first axis NumPy reduces twice as fast; each image's highest is 0.
+    """Copy scores to (classes, images), because NumPy reduces the first axis twice as fast; the highest becomes 0.
 
-    Subtracting the highest changes no probability, no exponential can overflow then, and one of them is 1.
+    Subtracting the highest score of each image changes no probability, and no exponential of the result can overflow.
     """
     scores: Floats = outputs.T.copy()
     scores -= scores.max(axis=0)
@@ -91,18 +91,18 @@ class Hinge(Loss):
     label = "Hinge"
 
     def __init__(self, margin: float = 5.0) -> None:
-        """Set by how much the right class shall win."""
+        """Set the margin by which the score of the right class has to exceed the others."""
         self.margin = margin
 
     def forward(self, outputs: Floats, targets: Floats) -> float:
-        """What each wrong class lacks of losing by the margin."""
+        """Add up by how much each wrong class violates the margin, and give the mean over the images."""
         lacking = outputs - self._needed(outputs, targets)[:, None]
         lacking *= 1 - targets
         np.maximum(lacking, 0, out=lacking)
         return float(lacking.sum()) / len(outputs)
 
     def backward(self, outputs: Floats, targets: Floats) -> Floats:
-        """1 / images for each wrong class that violates the margin, and minus their number for the right one."""
+        """1 / images for each wrong class that violates the margin; for the right class, minus their sum."""
         scores = outputs.T.copy()  # classes first, for speed: see `_classes_first`
         gradient = np.greater(scores, self._needed(outputs, targets)).astype(outputs.dtype)
         gradient -= targets.T * gradient.sum(axis=0)
@@ -110,7 +110,7 @@ class Hinge(Loss):
         return gradient.T
 
     def _needed(self, outputs: Floats, targets: Floats) -> Floats:
-        """Give (images,): the score up to which a wrong class loses by the margin."""
+        """Give (images,): the highest score that a wrong class may have without violating the margin."""
         needed: Floats = np.vecdot(outputs, targets) - self.margin
         return needed
 
@@ -123,7 +123,7 @@ def make_loss(name: str, hinge_margin: float = 5.0) -> Loss:
 
     Args:
         name: a key of `LOSSES`.
-        hinge_margin: the margin of `Hinge`; the others have no use for it.
+        hinge_margin: the margin of `Hinge`; the other losses ignore it.
 
     Raises:
         KeyError: there is no such loss.

@@ -1,4 +1,4 @@
-"""A network is layers in a row: each takes what the one before it gives, and the gradient goes back the same way."""
+"""A network is a sequence of layers: outputs go from each layer to the next one, and gradients go back."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -25,21 +25,21 @@ class Linear:
         self.bias = Parameter(bias)
         self.parameters = {"weight": self.weight, "bias": self.bias}
         self.fan_out = len(bias)
-        self._handed_on = Scratch(len(weight), weight.dtype)
+        self._input_gradient = Scratch(len(weight), weight.dtype)
 
     def to_linear(self) -> tuple[Floats, Floats]:
         """Give copies of weight and bias."""
         return self.weight.value.copy(), self.bias.value.copy()
 
     def preprocess(self, images: Pixels) -> Floats:
-        """Make of images in natural pixel order what `forward` takes: (x - 128) / 255."""
+        """Convert images in natural pixel order to the input of `forward`: (x - 128) / 255."""
         inputs = images.astype(self.weight.value.dtype)
         inputs -= 128
         inputs /= 255
         return inputs
 
     def forward(self, inputs: Floats) -> Floats:
-        """Inputs times weight plus bias."""
+        """Multiply the inputs by the weight and add the bias."""
         self._inputs = inputs
         outputs = inputs @ self.weight.value
         outputs += self.bias.value
@@ -48,27 +48,27 @@ class Linear:
     def backward(self, gradient: Floats) -> Floats:
         """With inputs X and gradient G: X'G for the weight W, the column sums of G for the bias, GW' for the inputs.
 
-        The last is good until the next `backward`, which writes over it.
+        The returned GW' is valid until the next `backward`, which overwrites the array.
         """
         np.matmul(self._inputs.T, gradient, out=self.weight.gradient)
         gradient.sum(axis=0, out=self.bias.gradient)
-        return np.matmul(gradient, self.weight.value.T, out=self._handed_on.rows(len(gradient)))
+        return np.matmul(gradient, self.weight.value.T, out=self._input_gradient.rows(len(gradient)))
 
 
 class Network:
-    """Layers in a row.
+    """A sequence of layers.
 
     Attributes:
         first: the layer that reads the images.
-        rest: the layers after it, up to the scores.
-        parameters: what learns, by names such as "layer1.matrix" and "layer2.bias".
+        rest: all further layers; the last one gives the scores.
+        parameters: the learned arrays, by names such as "layer1.matrix" and "layer2.bias".
     """
 
     PREDICTED_TOGETHER = 256
-    """Images in a slice of `predict`: enough for a fast product, few enough to stay in cache."""
+    """Images in a slice of `predict`: enough for a fast product, few enough to fit into the cache."""
 
     def __init__(self, first: InkLinear | Linear, *rest: Linear | Activation) -> None:
-        """Put layers in a row."""
+        """Connect layers in this order."""
         self.first = first
         self.rest = rest
         self._learning = [first, *(layer for layer in rest if isinstance(layer, Linear))]
@@ -89,15 +89,15 @@ class Network:
         pixel_order: Integers,
         dtype: DTypeLike = np.float32,
     ) -> "Network":
-        """Make a network to be trained: random weights, biases of zero.
+        """Make an untrained network with random weights and biases of zero.
 
         Args:
             sizes: features, outputs of each hidden layer, classes: (784, 128, 10) or (784, 256, 64, 10).
-            activation: follows the last hidden layer; those before it are followed by ReLU.
-            init_std: standard deviation of the weights: as `standard_deviations` takes it.
-            seed: networks of one seed and the same sizes start from the same weights.
-            pixel_order: (features,), the order of the columns in the examples that it will be given.
-            dtype: of all of its numbers.
+            activation: the activation after the last hidden layer; ReLU follows the other hidden layers.
+            init_std: standard deviation of the weights, as `standard_deviations` takes it.
+            seed: networks with equal seeds and sizes start from equal weights.
+            pixel_order: (features,), the order of the columns in the examples that the network will be trained on.
+            dtype: type of all numbers in the network.
         """
         random = rng(seed, "weights")
         layers = []
@@ -110,10 +110,10 @@ class Network:
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Floats], activation: Activation) -> "Network":
-        """Make a network of ordinary layers out of what `weights` gave.
+        """Make a network of ordinary layers from the result of `weights`.
 
         Raises:
-            ValueError: a layer is missing, or the shapes of two layers do not fit.
+            ValueError: a layer is missing.
         """
         count = sum(name.endswith(".weight") for name in weights)
         try:
@@ -126,23 +126,23 @@ class Network:
 
     @property
     def classes(self) -> int:
-        """How many scores an image gets."""
+        """The number of classes, which is the number of scores of an image."""
         return self._learning[-1].fan_out
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of all its numbers."""
+        """The type of all numbers in the network."""
         return next(iter(self.parameters.values())).value.dtype
 
     def forward(self, inputs: Any) -> Floats:
-        """Give the scores (images, classes) for what the first layer takes: a `Batch` after `create`."""
+        """Give the scores (images, classes); the input is that of the first layer, a `Batch` after `create`."""
         outputs = self.first.forward(inputs)
         for layer in self.rest:
             outputs = layer.forward(outputs)
         return outputs
 
     def backward(self, gradient: Floats) -> None:
-        """Leave with each parameter its gradient, from the one at the scores of the last `forward`."""
+        """Write the gradient of each parameter, given the gradient at the scores of the last `forward`."""
         for layer in reversed(self.rest):
             gradient = layer.backward(gradient)
         self.first.backward(gradient)
@@ -151,12 +151,12 @@ class Network:
         """Give the scores (images, classes) of images (images, features) as bytes, in natural pixel order."""
         scores = np.empty((len(images), self.classes), self.dtype)
         for start in range(0, len(images), self.PREDICTED_TOGETHER):
-            part = slice(start, start + self.PREDICTED_TOGETHER)
-            scores[part] = self.forward(self.first.preprocess(images[part]))
+            rows = slice(start, start + self.PREDICTED_TOGETHER)
+            scores[rows] = self.forward(self.first.preprocess(images[rows]))
         return scores
 
     def weights(self) -> dict[str, Floats]:
-        """Give copies of the ordinary weights, to be stored and served.
+        """Give copies of the weights as ordinary layers have them, for storing and serving.
 
         Returns:
             "layer1.weight" (features, outputs), with rows in natural pixel order; "layer1.bias" (outputs,); and so on.
@@ -167,22 +167,22 @@ class Network:
         return named
 
     def state(self) -> dict[str, Floats]:
-        """Give copies of the numbers that training moves, as it moves them: to go on from, bit for bit."""
+        """Give copies of the parameters, from which a training can resume bit for bit."""
         return {name: parameter.value.copy() for name, parameter in self.parameters.items()}
 
     def load_state(self, state: Mapping[str, Floats]) -> None:
-        """Go back to what `state` gave.
+        """Set the parameters to the result of `state`.
 
         Raises:
-            KeyError: the state is not of a network of this depth.
-            ValueError: the state is of a network of other sizes.
+            KeyError: the state is from a network of another depth.
+            ValueError: the state is from a network of other sizes.
         """
         for name, parameter in self.parameters.items():
             overwrite(parameter.value, state[name], name)
 
 
 def _interleave(layers: Sequence[Linear], activation: Activation) -> Iterator[Linear | Activation]:
-    """Put an activation in front of each layer: the one given in front of the last, ReLU in front of the others."""
+    """Put an activation before each layer: the given one before the last layer, ReLU before the others."""
     for layer in layers[:-1]:
         yield Relu()
         yield layer

@@ -1,4 +1,4 @@
-"""An optimizer moves the parameters of a network after each mini-batch, by the gradients of that mini-batch."""
+"""An optimizer changes the parameters of a network after each mini-batch, using the gradients of that mini-batch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,33 +12,33 @@ from model.parameter import Parameter, overwrite
 class Optimizer(ABC):
     """What `fit` needs of every optimizer.
 
-    A layer's parameters need not be the weights of the ordinary layer: `InkLinear` learns others, with which the
-    ordinary weights move exactly as they should only where an update is linear in the gradient.
+    A new optimizer has to take into account that `InkLinear` learns other parameters than the ordinary weights. Both
+    train alike only if the update is linear in the gradient.
 
     Attributes:
-        parameters: what it moves, by name.
-        gradient_scale: the gradients that `step` finds have to be this many times those of the loss. `fit` multiplies
-            the gradient at the scores, the smallest of all, because a backward pass is linear.
-        memory: the arrays that it keeps from step to step, by names that no parameter has.
+        parameters: the parameters to change, by name.
+        gradient_scale: factor by which `fit` multiplies the gradient of the loss. `fit` applies the factor to the
+            gradient at the scores, because a backward pass is linear and this array is the smallest.
+        memory: the arrays that the optimizer keeps from step to step, by names that no parameter has.
     """
 
     gradient_scale = 1.0
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
-        """Take charge of parameters."""
+        """Keep the parameters to change."""
         self.parameters = parameters
         self.memory: dict[str, Floats] = {}
 
     @abstractmethod
     def step(self) -> None:
-        """Move each parameter by the gradient that the last backward pass left for it."""
+        """Change each parameter, using the gradient that the last backward pass wrote."""
 
     def state(self) -> dict[str, Floats]:
-        """Give copies of what it keeps from step to step: to continue from, bit for bit."""
+        """Give copies of `memory`, from which a training can resume bit for bit."""
         return {name: array.copy() for name, array in self.memory.items()}
 
     def load_state(self, state: Mapping[str, Floats]) -> None:
-        """Return to what `state` gave; other names in the mapping are ignored.
+        """Set `memory` to the result of `state`; other names in the mapping are ignored.
 
         Raises:
             KeyError: an array is missing.
@@ -51,7 +51,7 @@ class Optimizer(ABC):
 class Sgd(Optimizer):
     """Stochastic gradient descent: v = momentum v + gradient + weight_decay w;  w = w - learning_rate v.
 
-    Biases are no exception. The velocity is kept multiplied by the learning rate, as the gradients come.
+    The same holds for biases. The stored velocity is multiplied by the learning rate, because the gradients are, too.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Sgd(Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        """Take charge of parameters; there are velocities only where there is momentum."""
+        """Keep the parameters and hyperparameters; without momentum, no velocities are stored."""
         super().__init__(parameters)
         self.gradient_scale = learning_rate
         self.momentum = momentum
@@ -70,7 +70,7 @@ class Sgd(Optimizer):
             self.memory = {_velocity(name): np.zeros_like(each.value) for name, each in parameters.items()}
 
     def step(self) -> None:
-        """Move each parameter against its velocity, or against its gradient where there is no momentum."""
+        """Subtract its velocity from each parameter, or without momentum its gradient."""
         decay = self.gradient_scale * self.weight_decay
         for name, parameter in self.parameters.items():
             value, gradient = parameter.value, parameter.gradient[: parameter.rows]

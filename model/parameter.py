@@ -1,4 +1,4 @@
-"""A parameter is an array that learns: its value, and the gradient that the last backward pass left for it."""
+"""A parameter is a learned array: its value, and its gradient from the last backward pass."""
 
 from dataclasses import dataclass, field
 
@@ -13,9 +13,9 @@ class Parameter:
     """An array and its gradient.
 
     Attributes:
-        value: the array, copied into memory that suits products.
-        gradient: of the same shape, written by a layer's backward.
-        rows: how many leading rows of `gradient` count; the rest of the gradient is zero, whatever stands there.
+        value: the array, copied to memory that begins at a cache line.
+        gradient: an array of the same shape, written by a layer's `backward`.
+        rows: how many leading rows of `gradient` are valid; the other rows count as zero, whatever their content.
     """
 
     value: Floats
@@ -23,17 +23,17 @@ class Parameter:
     rows: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Copy the array, and make room for the gradient."""
+        """Copy the array, and allocate the gradient."""
         self.value = copied(self.value)
         self.gradient = copied(np.zeros_like(self.value))
         self.rows = len(self.value)
 
 
 def overwrite(array: Floats, stored: Floats, name: str) -> None:
-    """Copy what was stored into an array of the same shape and type.
+    """Copy a stored array into one of the same shape and type.
 
     Raises:
-        ValueError: what was stored is of another shape or type.
+        ValueError: the stored array has another shape or type.
     """
     if (stored.shape, stored.dtype) != (array.shape, array.dtype):
         raise ValueError(f"{name} is stored as {stored.dtype} {stored.shape}, needed as {array.dtype} {array.shape}")

@@ -1,15 +1,15 @@
-"""All randomness is a function of seed, purpose and epoch, so that an epoch can be had without those before it."""
+"""All random numbers depend on seed, purpose and epoch alone, so that an epoch needs none of the previous epochs."""
 
 import numpy as np
 
 
 def rng(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
-    """Give the random numbers of one purpose in one epoch.
+    """Make the generator of random numbers for one purpose in one epoch.
 
     Args:
-        seed: the seed of the whole training, not negative.
-        purpose: what the numbers are for, such as "weights" or "order"; other purposes have unrelated numbers.
-        epoch: counted from 0, for what is drawn anew in each epoch.
+        seed: the seed of the training, not negative.
+        purpose: what the numbers are for, such as "weights" or "order"; different purposes get independent numbers.
+        epoch: counted from 0; left out for numbers that are drawn once.
 
     Raises:
         ValueError: the seed or the epoch is negative.

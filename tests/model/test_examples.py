@@ -1,4 +1,4 @@
-"""Examples: parts are views, mini-batches are copies."""
+"""Examples: slices are views, mini-batches are copies."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from model.examples import Examples
 
 
-def test_a_part_is_a_view(examples):
-    part = examples[10:30]
-    assert len(part) == 20
+def test_a_slice_is_a_view(examples):
+    rows = examples[10:30]
+    assert len(rows) == 20
     for name in ("pixels", "extents", "pixel_sums", "labels"):
-        assert np.shares_memory(getattr(part, name), getattr(examples, name))
-        np.testing.assert_array_equal(getattr(part, name), getattr(examples, name)[10:30])
+        assert np.shares_memory(getattr(rows, name), getattr(examples, name))
+        np.testing.assert_array_equal(getattr(rows, name), getattr(examples, name)[10:30])
 
 
 def test_a_batch_is_the_images_asked_for(examples):
@@ -31,9 +31,9 @@ def test_mini_batches_keep_their_images_nearest_first(examples, dtype, batch_siz
     arranged = examples.nearest_first(order, batch_size)
     assert len(arranged) == 200
     for start in range(0, 200, batch_size):
-        part = slice(start, start + batch_size)
-        assert sorted(arranged[part]) == sorted(order[part])
-        assert (np.diff(examples.extents[arranged[part]].astype(int)) >= 0).all()
+        rows = slice(start, start + batch_size)
+        assert sorted(arranged[rows]) == sorted(order[rows])
+        assert (np.diff(examples.extents[arranged[rows]].astype(int)) >= 0).all()
 
 
 def test_arrays_that_do_not_fit_are_refused(examples):

@@ -17,10 +17,10 @@ from model.optimizers import Sgd
 
 @pytest.fixture(params=[(0, 4), (2000, 256), (10**6, 256)])
 def parts(request, monkeypatch):
-    """Have products come apart into the smallest parts, into some that differ, and not at all."""
+    """Compute products in the smallest blocks, in blocks of different sizes, and in one block."""
     product, large = request.param
     monkeypatch.setattr(model.ink, "_PRODUCT", product)
-    monkeypatch.setattr(model.ink, "_LARGE_PART", large)
+    monkeypatch.setattr(model.ink, "_LARGE_BLOCK", large)
 
 
 small_images = arrays(
