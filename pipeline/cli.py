@@ -370,6 +370,7 @@ class _Search(click.Command):
 @click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Seeds of the final test.")
 @click.option("--storage", type=_Optional(click.STRING), help="Optuna storage URL; default: OPTUNA_STORAGE or a file.")
 @_hyperparameters(activation="sigmoid")
+@_DRY_RUN
 @_REGISTER
 @_CHECKPOINTS
 @_settings(many=True)
@@ -382,6 +383,12 @@ def search(space: str, settings: "Settings", **values: Any) -> None:
     searched = Space.parse(space)
     of_plan = {item.name: values[item.name] for item in fields(Plan)}
     of_network = {name: value for name, value in values.items() if name not in of_plan}
+    if settings.dry_run:
+        from pipeline.output import say
+        from pipeline.search.dry_run import describe_search
+
+        say(describe_search(TrainingConfig(**of_network), Plan(**of_plan), settings))
+        return
     parameters = {"space": str(searched), **{name: value for name, value in values.items() if name != "storage"}}
     run(TrainingConfig(**of_network), searched, Plan(**of_plan), settings, _told(parameters))
 

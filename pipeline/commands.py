@@ -20,6 +20,7 @@ from pipeline.output import decoration, say
 from pipeline.report import longform
 from pipeline.report.document import FIGURES, write
 from pipeline.report.measured import Runs, require
+from pipeline.search.dry_run import describe_search
 from pipeline.search.search import Plan, search
 from pipeline.search.space import DEFAULT_SPACE, Space
 from pipeline.tracking.artifacts import check_not_moved
@@ -241,7 +242,8 @@ def reproduce(
     if settings.dry_run:
         show_plan("grid", networks, settings)
         show_plan("sweep", swept, settings)
-        say(f"After them come a search of {trials} trials, its confirmation, and the report in {output}.")
+        say(describe_search(_weak(base), Plan(trials, seeds=seeds), settings))
+        say(f"\nAt the end comes the report in {output}.")
         return
     told = {**base.parameters(), "seeds": ",".join(map(str, seeds))}
     with command_run(Store.open(), f"reproduction {base.dataset}", parameters) as run:
@@ -249,11 +251,15 @@ def reproduce(
         prepare(base.dataset, settings, {"dataset": base.dataset}, parent_id)
         train_all("grid", networks, settings, told, parent_id=parent_id)
         train_all("sweep", swept, settings, told, parent_id=parent_id)
-        named = ("hidden_sizes", "activation", "loss")
-        weak = replace(base, **{name: getattr(WEAK_NETWORK, name) for name in named})
         searched = {**told, "trials": str(trials)}
         plan = Plan(trials, seeds=seeds)
-        search(weak, Space.parse(DEFAULT_SPACE), plan, settings, searched, parent_id=parent_id)
+        search(_weak(base), Space.parse(DEFAULT_SPACE), plan, settings, searched, parent_id=parent_id)
         report(base, output, {"dataset": base.dataset}, parent_id, data_dir=settings.data_dir)
         with decoration("The description"):
             run.describe("Every step of the reproduction is folded under this run; the last, the report, has it all.")
+
+
+def _weak(base: TrainingConfig) -> TrainingConfig:
+    """The network that is searched, with the hyperparameters of `base`."""
+    named = ("hidden_sizes", "activation", "loss")
+    return replace(base, **{name: getattr(WEAK_NETWORK, name) for name in named})

@@ -127,6 +127,8 @@ def network(ui, grid):
     """The page of the best network."""
     ui.open(grid.page(grid.children[0]))
     ui.shows(grid.names[0], "Description", "Parent run", grid.name, _METRIC)
+    ui.click("button", "Show more")
+    ui.shows("Show less")
     ui.keep("network")
 
 
