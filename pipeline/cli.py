@@ -15,6 +15,7 @@ from pipeline.config import TrainingConfig, parse_init_std, parse_sizes
 from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import OPEN_STUDIES, STUDIES
 from pipeline.log import VERBOSE, show_log
+from pipeline.options import WholeNumber
 from pipeline.output import notice
 from pipeline.search.space import DEFAULT_SPACE
 
@@ -25,15 +26,35 @@ _T = TypeVar("_T")
 _Command = Callable[..., Any]
 
 
+_ARGUMENTS = "pipeline.arguments"
+"""Where click's context keeps the arguments as they were typed."""
+
+
+def _record_failure(ctx: click.Context, reason: str) -> None:
+    """Leave the reason on the run that `mlflow run` created, which otherwise has MLflow's random name and no reason."""
+    if os.environ.get("MLFLOW_RUN_ID"):
+        from pipeline.tracking.launcher import record_failure
+
+        record_failure(ctx.invoked_subcommand or "", ctx.meta[_ARGUMENTS], reason)
+
+
 class _OneLineErrors(click.Group):
     """A group whose commands end in one clear line where the user can do something about it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except PipelineError as error:
             notice(f"Error: {error}")
+            _record_failure(ctx, str(error))
             ctx.exit(error.exit_code)
+        except click.UsageError as error:
+            _record_failure(ctx, error.format_message())
+            raise
         except KeyboardInterrupt:
             notice("Stopped. Run the same command again to go on.")
             ctx.exit(130)
@@ -112,7 +133,7 @@ def _hyperparameters(*, without: tuple[str, ...] = (), **defaults: Any) -> Calla
                 default = defaults.get(item.name, item.default)
                 command = click.option(
                     f"--{item.name.replace('_', '-')}",
-                    type=_TYPES.get(item.name, type(item.default)),
+                    type=_TYPES.get(item.name) or (WholeNumber() if type(item.default) is int else type(item.default)),
                     default=item.metadata["format"](default) if "format" in item.metadata else default,
                     show_default=True,
                     help=item.metadata["help"],
@@ -157,9 +178,7 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
         ]
         if many:
             options += [
-                click.option(
-                    "--workers", type=_Optional(click.IntRange(min=1)), help="Processes; default: one a core."
-                ),
+                click.option("--workers", type=_Optional(WholeNumber(1)), help="Processes; default: one a core."),
                 click.option("--scheduler", type=_Optional(click.STRING), help="Address of a Dask cluster to use."),
                 click.option(
                     "--worker-timeout",
@@ -177,7 +196,7 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
 
 _TRIALS = click.option(
     "--trials",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     default=30,
     show_default=True,
     help="Finished trials (complete, pruned or diverged) that the study shall have in the end.",
@@ -216,6 +235,10 @@ def main() -> None:
     from pipeline.training.executor import interruptible
 
     interruptible()
+    if os.environ.get("MLFLOW_RUN_ID"):
+        from pipeline.tracking.launcher import prepare_for_launcher
+
+        prepare_for_launcher(click.get_current_context().meta[_ARGUMENTS])
 
 
 @main.command()
@@ -256,7 +279,7 @@ def train(settings: "Settings", **values: Any) -> None:
 )
 @click.option("--activations", type=_List(click.STRING), default=",".join(ACTIVATIONS), show_default=True)
 @click.option("--losses", type=_List(click.STRING), default=",".join(LOSSES), show_default=True)
-@click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
+@click.option("--seeds", type=_List(WholeNumber()), default="0", show_default=True, help="Each network once a seed.")
 @_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
 @_force
 @_DRY_RUN
@@ -297,8 +320,8 @@ def grid(
 @click.option("--activation", type=_Optional(click.STRING), help="Instead of the study's.")
 @click.option("--loss", type=_Optional(click.STRING), help="Instead of the study's.")
 @click.option("--learning-rates", type=_List(click.FLOAT), default="", help="Instead of the study's.")
-@click.option("--max-epochs", type=_List(click.INT), default="", help="Instead of the study's.")
-@click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Each network once a seed.")
+@click.option("--max-epochs", type=_List(WholeNumber()), default="", help="Instead of the study's.")
+@click.option("--seeds", type=_List(WholeNumber()), default="0", show_default=True, help="Each network once a seed.")
 @_hyperparameters(without=("hidden_sizes", "activation", "loss", "learning_rate", "max_epoch", "seed"))
 @_force
 @_DRY_RUN
@@ -358,16 +381,20 @@ class _Search(click.Command):
     show_default=True,
     help="What is searched: name=low..high, with log or step WIDTH after it, or name=a|b|c; separated by commas.",
 )
-@click.option("--lag", type=int, default=4, show_default=True, help="Trial n learns from trials 0 to n - lag.")
-@click.option("--sampler-seed", type=int, default=0, show_default=True, help="Seed of the configurations drawn.")
+@click.option(
+    "--lag", type=WholeNumber(), default=4, show_default=True, help="Trial n learns from trials 0 to n - lag."
+)
+@click.option(
+    "--sampler-seed", type=WholeNumber(), default=0, show_default=True, help="Seed of the configurations drawn."
+)
 @click.option(
     "--confirm",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     default=3,
     show_default=True,
     help="Best configurations that are trained with further seeds.",
 )
-@click.option("--seeds", type=_List(click.INT), default="0", show_default=True, help="Seeds of the final test.")
+@click.option("--seeds", type=_List(WholeNumber()), default="0", show_default=True, help="Seeds of the final test.")
 @click.option("--storage", type=_Optional(click.STRING), help="Optuna storage URL; default: OPTUNA_STORAGE or a file.")
 @_hyperparameters(activation="sigmoid")
 @_DRY_RUN
@@ -413,7 +440,7 @@ def report(output: Path, data_dir: Path | None, verbose: bool, **values: Any) ->
 @main.command()
 @_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
 @click.option(
-    "--seeds", type=_List(click.INT), default="0,1,2,3,4", show_default=True, help="Each network once a seed."
+    "--seeds", type=_List(WholeNumber()), default="0,1,2,3,4", show_default=True, help="Each network once a seed."
 )
 @_TRIALS
 @_OUTPUT

@@ -16,10 +16,11 @@ from pipeline.display.tables import class_counts, predictions_csv, predictions_t
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.experiments import WEAK_NETWORK
 from pipeline.names import parent_name
-from pipeline.output import decoration, say
+from pipeline.output import decoration, notice, say
 from pipeline.report import longform
 from pipeline.report.document import FIGURES, write
 from pipeline.report.measured import Runs, require
+from pipeline.report.settings import chosen
 from pipeline.search.dry_run import describe_search
 from pipeline.search.search import Plan, search
 from pipeline.search.space import DEFAULT_SPACE, Space
@@ -176,6 +177,10 @@ def report(
     store = Store.open()
     runs = Runs(store, base, data_dir)
     require(runs)
+    used, sentence = chosen(runs)
+    if sentence:
+        notice(sentence)
+        runs = Runs(store, used, data_dir)
     with command_run(store, f"report {base.dataset}", parameters, parent_id=parent_id) as run:
         document = write(runs, output)
         say(f"The report is {document}.")

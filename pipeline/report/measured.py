@@ -133,6 +133,12 @@ class Runs:
         )
         return next(self._store.search(condition, page_size=1), None) is not None
 
+    def configurations(self) -> list[TrainingConfig]:
+        """Of every finished run on these data that has all figures, whatever its hyperparameters."""
+        condition = f"attributes.status = 'FINISHED' and params.dataset_digest = '{self.digest}'"
+        found = (_measured(run) for run in self._store.search(condition))
+        return [run.config for run in found if run is not None and not run.config.validation]
+
     def of(self, config: TrainingConfig) -> list[Measured]:
         """The runs of a network, one for each seed, by seed; empty where it is missing."""
         key = (config.learning_rate, config.max_epoch)

@@ -11,6 +11,7 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.output import notice
 from pipeline.search.sampling import quiet_optuna
 from pipeline.tracking.connection import OUTAGE_SECONDS, without_password
+from pipeline.tracking.faults import Address, explained
 
 if TYPE_CHECKING:
     import optuna
@@ -82,7 +83,11 @@ class Storage:
             return cls(url, _connected(url))
         except RuntimeError as error:  # what Optuna says of tables that it does not know
             raise PipelineError(_of_other_version(url, error)) from error
-        except (SQLAlchemyError, OptunaError, ImportError, ValueError, AssertionError) as error:
+        except ImportError as error:
+            missing = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+            address = Address(url, "Optuna storage", "OPTUNA_STORAGE")
+            raise PipelineError(explained(missing, address, "open")) from error
+        except (SQLAlchemyError, OptunaError, ValueError, AssertionError) as error:
             raise PipelineError(
                 f"The Optuna storage {without_password(url)} cannot be used ({_reason(error)}). Set OPTUNA_STORAGE to "
                 f"one that can, such as {DEFAULT_STORAGE}."

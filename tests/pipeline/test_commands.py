@@ -348,3 +348,47 @@ def test_a_run_with_a_copied_fingerprint_is_not_reused(lacking, settings, store)
     again = commands.train_one(QUICK, settings, {})
     assert again.run_id not in {copy.info.run_id, outcome.run_id}
     assert not again.reused
+
+
+def test_models_are_found_by_the_data_that_they_were_measured_on(settings, store):
+    outcome = commands.train_one(QUICK, settings, {})
+    [given] = store.client.get_run(outcome.run_id).inputs.dataset_inputs
+    name, digest = given.dataset.name, given.dataset.digest
+
+    def found(digest):
+        data = [{"dataset_name": name, "dataset_digest": digest}]
+        return store.client.search_logged_models([store.experiment_id], "metrics.test_accuracy > 0", data)
+
+    [model] = found(digest)
+    assert model.source_run_id == outcome.run_id
+    assert {metric.key for metric in model.metrics} == FINAL
+    assert not found("another")
+    text = Path(model.artifact_location.removeprefix("file://"), "MLmodel").read_text()
+    assert not re.search(r"(^|[\s:'\"])/\w+/", text)  # a path of this machine
+
+
+def test_a_report_takes_the_only_settings_that_there_are(settings, store, tmp_path, capsys):
+    commands.train_one(replace(QUICK, max_epoch=1), settings, {})
+    document = commands.report(TrainingConfig(dataset="digits"), tmp_path / "results", {})
+    assert capsys.readouterr().err == (
+        "All finished networks on digits have other settings, which are taken: "
+        "-P learning_rate=0.1 -P max_epoch=1 -P init_std=he\n"
+    )
+    assert "relu-euclidean-1h" in document.read_text()
+
+
+def test_a_report_whose_settings_have_no_run_names_those_that_have(settings, store, tmp_path):
+    output = tmp_path / "results"
+    output.mkdir()
+    (output / "results.md").write_text("the good one")
+    for rate in (0.1, 0.2):
+        commands.train_one(replace(QUICK, max_epoch=1, learning_rate=rate), settings, {})
+    commands.train_one(replace(QUICK, max_epoch=1, loss="hinge"), settings, {})
+    with pytest.raises(UsageError) as failure:
+        commands.report(TrainingConfig(dataset="digits"), output, {})
+    assert str(failure.value) == (
+        "No finished network on digits has these settings. Give one of: "
+        "-P learning_rate=0.1 -P max_epoch=1 -P init_std=he (2 networks); "
+        "-P learning_rate=0.2 -P max_epoch=1 -P init_std=he (1 network)"
+    )
+    assert [(file.name, file.read_text()) for file in output.iterdir()] == [("results.md", "the good one")]
