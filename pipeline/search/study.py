@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 DRAWN: Final = "drawn"
 """The attribute of a trial that the search made; one without it was enqueued by the user."""
 _OWNER: Final = "search_run"
-_DEFINITION: Final = "definition"
+DEFINITION: Final = "definition"
+"""The attribute of a study that says what it is: `Definition.as_attribute`."""
 _FIXED: Final = "fixed_params"  # under which Optuna keeps what the user enqueued
 
 
@@ -53,9 +54,16 @@ class Definition:
             raise UsageError(f"lag is {self.lag}; it has to be a whole number from 1 up.")
 
     def as_attribute(self) -> dict[str, str]:
-        """The definition as a study keeps it."""
+        """The definition as a study keeps it: of the network what is not at its default, as new fields are not."""
         own = {"space": self.space, "lag": self.lag, "sampler_seed": self.seed, "data": self.data}
-        return {**self.base.parameters(), **{name: str(value) for name, value in own.items()}}
+        network = {"dataset": self.base.dataset, **self.base.changes()}
+        return {**network, **{name: str(value) for name, value in own.items()}}
+
+    @classmethod
+    def from_attribute(cls, attribute: Mapping[str, str]) -> "Definition":
+        """The definition that `as_attribute` made an attribute."""
+        base, space = TrainingConfig.from_parameters(attribute), Space.parse(attribute["space"])
+        return cls(base, space, attribute["data"], int(attribute["lag"]), int(attribute["sampler_seed"]))
 
     @property
     def warmup(self) -> int:
@@ -132,8 +140,8 @@ class Study:
         else:
             study = optuna.load_study(study_name=self.name, storage=backend)
         check_study(study, self.definition)
-        if _DEFINITION not in study.user_attrs:
-            study.set_user_attr(_DEFINITION, self.definition.as_attribute())
+        if DEFINITION not in study.user_attrs:
+            study.set_user_attr(DEFINITION, self.definition.as_attribute())
         return study
 
     def trials(self) -> list["FrozenTrial"]:
@@ -308,22 +316,24 @@ def check_study(study: "optuna.Study", definition: Definition) -> None:
     if study.direction != StudyDirection.MAXIMIZE:
         raise UsageError(f"{name} minimises its objective; a search maximises the validation accuracy. {_ANOTHER}")
     trials = study.get_trials(deepcopy=False)
-    known = study.user_attrs.get(_DEFINITION)
+    known = study.user_attrs.get(DEFINITION)
     if known is None and any(trial.state != TrialState.WAITING for trial in trials):
         raise UsageError(f"{name} has {len(trials)} trials that no search of this pipeline made. {_ANOTHER}")
     here = definition.as_attribute()
     if known is not None and known != here:
         differs = "; ".join(
-            f"{key} is {_there(known, key)} there and {here.get(key)!r} here"
+            f"{key} is {_shown(known, key)} there and {_shown(here, key)} here"
             for key in dict.fromkeys([*here, *known])
-            if not isinstance(known, dict) or known.get(key) != here.get(key)
+            if _shown(known, key) != _shown(here, key)
         )
         raise UsageError(f"{name} searches something else: {differs}. {_ANOTHER}")
     _check_distributions(name, trials, definition.space)
 
 
-def _there(known: Any, key: str) -> str:
-    return repr(known[key]) if isinstance(known, dict) and key in known else "not given"
+def _shown(definition: Any, key: str) -> str:
+    """A value of a definition as messages show it; a hyperparameter that is not there has its default."""
+    values = {**TrainingConfig().parameters(), **(definition if isinstance(definition, dict) else {})}
+    return repr(values.get(key, "not given"))
 
 
 def _check_distributions(name: str, trials: "list[FrozenTrial]", space: Space) -> None:

@@ -221,6 +221,13 @@ def test_study_that_is_not_ours_is_refused_in_one_line_and_left_as_it_is(tmp_pat
     assert contents(tmp_path) == before
 
 
+def test_definition_names_no_default_so_that_a_new_hyperparameter_changes_no_study():
+    attribute = DEFINITION.as_attribute()
+    assert "momentum" not in attribute
+    assert attribute["learning_rate"] == "0.1"
+    assert Definition.from_attribute(attribute) == DEFINITION
+
+
 def test_trials_enqueued_before_the_first_command_are_taken_over(tmp_path):
     made(tmp_path, direction="maximize").enqueue_trial({"max_epoch": 40})
     trial = open_study(tmp_path).take("command", mine=set(), is_alive=lambda _: False)
