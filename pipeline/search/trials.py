@@ -77,8 +77,8 @@ def _say_who_waits(study: Study, settings: Settings) -> None:
     lag = study.definition.lag
     if workers > lag and not settings.scheduler and not settings.quiet:
         notice(
-            f"lag is {lag}, so {lag} trials run at once and {workers - lag} of {workers} workers wait; "
-            "a study with a larger lag keeps more busy."
+            f"lag is {lag}, and no more trials than that run at once: {workers - lag} of {workers} workers will wait. "
+            "A study with a larger lag keeps more of them busy."
         )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError
+from pipeline.report.measured import Runs
 from pipeline.search import analysis, trials
 from pipeline.search.search import Plan, search
 from pipeline.search.space import Space
@@ -140,6 +141,47 @@ def test_asking_again_trains_nothing(within_finished, one_worker, capsys):
     assert [outcome.run_id for outcome in again] == [outcome.run_id for outcome in outcomes]
     assert len(list(store.search("tags.fingerprint LIKE '%'"))) == before
     assert "6 of 6 trials finished" in capsys.readouterr().out
+
+
+def test_space_of_every_kind_from_text_to_tables(one_worker, store, in_process, capsys):
+    space = Space.parse(
+        "hidden_sizes=8|16x8, activation=relu|gelu, init_std=0.05|he, batch_size=50|100, momentum=0..0.9, "
+        "learning_rate=0.001..0.1 log, max_epoch=2..6 step 2"
+    )
+    base = replace(BASE, max_epoch=4, hidden_sizes=(8,), activation="relu", batch_size=50, momentum=0.5)
+    outcomes = search(base, space, Plan(4, confirm=1), one_worker, {"dataset": "digits"})
+    output = capsys.readouterr()
+    assert "Warning" not in output.err
+    assert {
+        trial.params.keys() == space.values.keys() for trial in study_of(name="digits relu-euclidean-8").get_trials()
+    }
+    assert outcomes[-1].config == base
+    assert output.out.count(" hidden_sizes |") == 2
+    [found] = Runs(store, BASE).searches
+    assert found.best == outcomes[0].config
+    assert "16x8" in found.table
+    assert found.pictures.keys() == {"contour", "history", "importances", "ranks", "slice", "timeline"}
+    assert found.summary.startswith("The study 'digits relu-euclidean-8' has 4 of 4 trials finished")
+
+
+def test_enqueued_trial_outside_the_space_is_trained_and_marked(one_worker, store, in_process):
+    made = optuna.create_study(study_name=STUDY, storage="sqlite:///optuna.db", direction="maximize")
+    made.enqueue_trial({"learning_rate": 0.05, "max_epoch": 10, "momentum": 0.5})
+    search(BASE, SPACE, Plan(1, confirm=0), one_worker, {"dataset": "digits"})
+    [trial] = trials_of()
+    assert trial.state.name == "COMPLETE"
+    assert trial.user_attrs["outside_space"] == {"momentum": 0.5}
+    assert store.get(trial.user_attrs["run_id"]).parameters["momentum"] == "0.5"
+    assert "enqueued outside the space with momentum=0.5" in Runs(store, BASE).searches[0].table
+
+
+def test_lag_below_the_workers_is_said(data_dir, store, capsys, in_process):
+    settings = Settings(data_dir=data_dir, workers=3)
+    search(BASE, SPACE, Plan(1, confirm=0, lag=1), settings, {})
+    assert (
+        "lag is 1, and no more trials than that run at once: 2 of 3 workers will wait. A study with a larger lag keeps "
+        "more of them busy."
+    ) in capsys.readouterr().err.splitlines()
 
 
 def test_picture_that_cannot_be_drawn_is_a_warning(within_finished, one_worker, capsys, monkeypatch):
