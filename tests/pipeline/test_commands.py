@@ -139,6 +139,15 @@ def test_the_parent_has_metrics_from_the_first_network_to_the_last(within_four):
     assert [point.value for point in store.history(parent.run_id, "networks_asked")] == [4] * 5
 
 
+def test_the_parent_links_to_a_view_of_the_experiment_with_the_columns_that_matter(within_four):
+    store, *_ = within_four
+    link = f"#/experiments/{store.experiment_id}/runs?viewStateShareKey=overview&workflowType=machine_learning"
+    assert f"]({link})" in parent_of(store).description
+    view = json.loads(store.client.get_experiment(store.experiment_id).tags["mlflow.sharedViewState.overview"])
+    shown = ("best_test_accuracy", "networks_finished", "networks_asked", "seconds", "test_accuracy")
+    assert {f"metrics.`{name}`" for name in shown} <= set(view["selectedColumns"])
+
+
 def test_a_model_is_named_by_its_network_and_its_metrics_by_their_data(within_four):
     store, settings, _, outcomes = within_four
     dataset = datasets.load("digits", settings.data_dir)
