@@ -20,6 +20,7 @@ BEGUN = time.monotonic()
 
 
 def pytest_addoption(parser):
+    parser.addoption("--schedules", type=int, default=2000, help="How many schedules the leases are simulated under.")
     parser.addoption("--minutes", type=float, default=None, help="Begin no test after so many minutes; skip the rest.")
 
 

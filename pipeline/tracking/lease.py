@@ -288,15 +288,18 @@ class Held:
     def _keep(self) -> None:
         while not self._over.wait(RENEWAL_SECONDS):
             try:
-                with self._one_at_a_time:
-                    if self._abandoned:
-                        self._end(self._abandoned)
-                    elif not self._over.is_set():
-                        self.renew()
+                self._renew_or_end()
             except Lost:
                 return
             except Exception as error:  # noqa: BLE001 - an outage: the next renewal may get through
                 _log.info("%s: its lease could not be renewed (%s)", self.what, error)
+
+    def _renew_or_end(self) -> None:
+        with self._one_at_a_time:
+            if self._abandoned:
+                self._end(self._abandoned)
+            elif not self._over.is_set():
+                self.renew()
 
     def _end(self, end: Callable[[], None]) -> None:
         with _handover:
