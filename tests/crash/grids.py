@@ -29,12 +29,12 @@ TRAININGS = {
 }
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
+def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
     """Wait for a condition, which says what it found; nothing else here waits for time to pass."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {PATIENCE:.0f} seconds")
+            raise TimeoutError(f"{what}: not within {patience:.0f} seconds")
         time.sleep(0.01)
     return found
 
@@ -42,12 +42,14 @@ def until(condition: Callable[[], Any], what: str) -> Any:
 class Command:
     """`python -m pipeline ...` in a process group of its own."""
 
-    def __init__(self, folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str], prefix: tuple[str, ...] = ()
+    ) -> None:
         self._output = folder / f"output-{time.monotonic_ns()}.txt"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline", *arguments],
+                [*prefix, sys.executable, "-m", "pipeline", *arguments],
                 cwd=folder,
                 env=kept | {"PYTHONPATH": str(REPOSITORY)} | environment,
                 stdout=output,
@@ -72,7 +74,7 @@ class Command:
     def ended(self) -> bool:
         return self.process.poll() is not None
 
-    def say(self, text: str, times: int = 1) -> None:
+    def say(self, text: str, times: int = 1, patience: float = PATIENCE) -> None:
         """Wait until it has said something; it may not end before."""
 
         def said() -> bool:
@@ -82,11 +84,11 @@ class Command:
             assert not ended, f"it ended without {text!r}:\n{self.output}"
             return False
 
-        until(said, f"{text!r} in\n{self.output}")
+        until(said, f"{text!r} in\n{self.output}", patience)
 
-    def end(self) -> int:
+    def end(self, patience: float = PATIENCE) -> int:
         """Wait for its end; returns the exit code."""
-        until(lambda: self.ended, "the end of the command")
+        until(lambda: self.ended, "the end of the command", patience)
         return self.process.returncode
 
     def workers(self) -> list[psutil.Process]:
@@ -138,10 +140,10 @@ class Grid:
         self.folder.mkdir(exist_ok=True)
         self.uri = self.uri or f"sqlite:///{self.folder / 'mlflow.db'}"
 
-    def start(self, **environment: str) -> Command:
+    def start(self, prefix: tuple[str, ...] = (), **environment: str) -> Command:
         where = ("--data-dir", str(self.data_dir), "--checkpoint-dir", str(self.checkpoints))
         told = {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_EXPERIMENT_NAME": self.experiment, **environment}
-        command = Command(self.folder, (self.command, *self.networks, *self.training, *where), told)
+        command = Command(self.folder, (self.command, *self.networks, *self.training, *where), told, prefix)
         self.commands.append(command)
         return command
 
@@ -176,8 +178,11 @@ class Grid:
         return [run.info.status for run in parents] == ["FINISHED"]
 
     def results(self) -> dict[str, Result]:
-        """What is in the store, every run of which has to be finished and every checkpoint gone."""
-        runs = self.runs()
+        """What is in the store, every run of which has to be finished and every checkpoint gone.
+
+        A command's run that another one continued tells nothing.
+        """
+        runs = [run for run in self.runs() if "continued_by" not in run.data.tags]
         assert {run.info.status for run in runs} == {"FINISHED"}
         assert not list(self.checkpoints.rglob("*.npz*")), "checkpoints are left"
         parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
