@@ -7,15 +7,17 @@ counts then, and never the name of the one who has taken over.
 
 The rules:
 
-- The holder renews every RENEWAL_SECONDS. A renewal reads first whether the lease is still its own.
+- The holder renews every RENEWAL_SECONDS. A renewal reads whether the lease is still its own, writes the heartbeat, and
+  reads again.
 - The holder may write, to what it holds, within HOLD_SECONDS of the beginning of its last successful renewal. After
   that (it was stopped, suspended, or its store was out) it renews before it writes anything.
 - Another process takes over at once what nobody holds: there is no lease, its process is known to be dead, or its
   process is the asking one, which gave it up. Any other lease has to stay unchanged for TAKEOVER_SECONDS before the
   eyes of the one who waits (`Watch`). Each uses its own clock, which also counts the time of a suspended machine; the
   clocks of two machines are never compared.
-- Whoever takes over writes its lease, waits for those who may have decided the same, and reads it again: the one who
-  wrote last has it.
+- Whoever takes over writes its lease, waits for those who may have decided the same, and reads the record again: the
+  one who wrote last has it. If the holder before it has renewed at this very moment, it waits until that one must have
+  seen the new lease.
 
 To use it, say where the two texts are kept, and go through `take`:
 
@@ -198,6 +200,7 @@ class Held:
         self._clock = clock
         self._began = self._written = self._renewed = clock.now()
         self._renewals = 0
+        self._heartbeat_before = ""
         self._lost: Lost | None = None
         self._one_at_a_time = threading.RLock()
         self._over = threading.Event()
@@ -208,24 +211,27 @@ class Held:
         """What the record of a new thing has to hold from its first moment."""
         return {LEASE: str(self.lease), HEARTBEAT: f"{self.lease.holder} 0"}
 
-    def write(self) -> None:
-        """Write the lease, over whatever the record holds; `take` does so after a look."""
-        texts = self.texts()
-        self.record.write(LEASE, texts[LEASE])
+    def write(self, seen: Mapping[str, Any]) -> None:
+        """Write the lease into the record that `take` has just `seen`; its heartbeat stays, see `settle`."""
+        self._heartbeat_before = str(seen.get(HEARTBEAT) or "")
+        self.record.write(LEASE, str(self.lease))
         self._written = self._clock.now()
-        self.record.write(HEARTBEAT, texts[HEARTBEAT])
 
     def settle(self) -> None:
-        """Wait until every process that decided at the same moment has written, then see who wrote last.
+        """Wait until every process that decided at the same moment has written, then see who has it.
 
         Each of them read the record before this one wrote, and writes within half the wait. One that is slower makes up
         for that: it waits so long that the others, who may write for HOLD_SECONDS without asking, have seen its lease.
+        So does one who finds that the holder before it came back at this moment: there is a new heartbeat.
 
         Raises:
             Lost: if another process has it.
         """
+        self._clock.sleep(SETTLE_SECONDS)
         is_quick = self._written - self._began <= SETTLE_SECONDS / 2
-        remaining = SETTLE_SECONDS if is_quick else HOLD_SECONDS + RENEWAL_SECONDS
+        is_alone = str(self._confirm().get(HEARTBEAT) or "") == self._heartbeat_before
+        self.renew()
+        remaining = 0.0 if is_quick and is_alone else HOLD_SECONDS + RENEWAL_SECONDS
         while remaining > 0:
             step = min(remaining, RENEWAL_SECONDS)
             self._clock.sleep(step)
@@ -247,24 +253,26 @@ class Held:
             self.renew()
 
     def renew(self) -> None:
-        """Read whose lease it is, and renew it if it is this process's.
+        """Renew the lease, if it is this process's and still is afterwards.
 
         Raises:
             Lost: if it is not.
         """
         with self._one_at_a_time:
-            began = self._clock.now()  # before it reads: this process may be stopped at any moment
+            began = self._clock.now()  # before it asks: this process may be stopped at any moment
             self._confirm()
             self._renewals += 1
             self.record.write(HEARTBEAT, f"{self.lease.holder} {self._renewals}")
+            self._confirm()  # again: one who took over in between is seen now; one who does so later sees the heartbeat
             self._renewed = began
 
-    def _confirm(self) -> None:
+    def _confirm(self) -> Mapping[str, Any]:
+        """Read the record, which has to hold this process's lease."""
         if self._lost:
             raise self._lost
         texts = self.record.read()
         if texts.get(LEASE) == str(self.lease):
-            return
+            return texts
         owner = lease_in(texts)
         self._lost = Lost(
             f"{self.what} was taken over by {owner.process}; this process writes nothing more to it."
@@ -356,7 +364,7 @@ def take(record: Record, seen: Mapping[str, Any], what: str, clock: Clock = _CLO
     try:
         with _handover:
             _compare(record.read(), seen, what)
-            held.write()
+            held.write(seen)
     except BaseException:
         held.forget()
         raise
