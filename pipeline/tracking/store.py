@@ -109,6 +109,13 @@ class Store(Connection):
         """The run with this id; None if the experiment has none, or if it is deleted."""
         return next(self.search(f"attributes.run_id = '{run_id}'"), None)
 
+    def is_over(self, run_id: str) -> bool:
+        """Whether the experiment has this run, and it is finished or deleted."""
+        everything = 3  # MLflow's ViewType.ALL
+        condition = f"attributes.run_id = '{run_id}'"
+        runs = self.call("search_runs", [self.experiment_id], condition, everything, 1)
+        return any(run.info.status == "FINISHED" or run.info.lifecycle_stage == "deleted" for run in runs)
+
     def history(self, run_id: str, key: str) -> list[Point]:
         """Every point of a metric, by step."""
         metrics = self.call("get_metric_history", run_id, key)

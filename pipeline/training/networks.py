@@ -15,6 +15,7 @@ from pipeline.output import decoration
 from pipeline.tracking.artifacts import check_artifacts
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import Store
+from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.executor import cost, run_tasks, stop_on_signal
 from pipeline.training.splits import lineage
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task, accuracy
@@ -74,6 +75,7 @@ def run_networks(
     """
     settings = settings.resolved()
     check_artifacts(store, parent.run_id)
+    _remove_stale_checkpoints(store, settings.checkpoint_dir)
     parent.log_dataset(lineage(dataset, "training", settings.data_dir))
     outcomes: dict[TrainingConfig, Outcome] = {}
     names = network_names(configs)
@@ -125,6 +127,13 @@ def run_networks(
                     report(_ended(outcome, names[outcome.config]))
     log_run_ids()
     return [outcomes[config] for config in configs if config in outcomes]
+
+
+def _remove_stale_checkpoints(store: Store, folder: Path) -> None:
+    """Remove the checkpoints of this experiment's runs that are finished or deleted; others may use the folder, too."""
+    for checkpoints in folder.glob("[0-9a-f]*"):
+        if store.is_over(checkpoints.name):
+            Checkpoints(checkpoints).remove()
 
 
 @contextmanager
