@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import Interrupted, Lost, PipelineError
-from pipeline.tracking.lease import HEARTBEAT, TAKEOVER_SECONDS, Held, Watch, holder_in, new, take
+from pipeline.tracking.lease import LEASE, TAKEOVER_SECONDS, Held, Watch, holder_in, new, take
 from pipeline.tracking.runs import DataLineage, OwnedRun, RunRecord
 from pipeline.tracking.store import EARLY_STOP_TAG, FINGERPRINT_TAG, PARENT_TAG, Store, TrackedRun
 
@@ -67,10 +67,11 @@ def acquire(
     while True:
         held = None
         with FileLock(lock):
-            runs = unfinished_runs(store, fingerprint)
+            every = _runs(store, fingerprint)
+            runs = _unfinished(every)
             busy = others.at_work(runs)
             if not runs:
-                if already_done():
+                if any(run.status == "FINISHED" for run in every) and already_done():
                     raise AlreadyFinished(name)
                 if owned := _create_network(store, fingerprint, name, parent_id, tags):
                     with owned.forgotten_on_error():
@@ -116,10 +117,19 @@ class _Others:
             raise Interrupted(f"stopped while {holder_in(busy[0].tags if busy else {})} may be training it")
 
 
+def _runs(store: Store, fingerprint: str) -> list[TrackedRun]:
+    """The network's runs."""
+    return list(store.search(f"tags.{FINGERPRINT_TAG} = '{fingerprint}'"))
+
+
+def _unfinished(runs: Sequence[TrackedRun]) -> list[TrackedRun]:
+    """Those of a network's runs that a process may go on with, or is at work on."""
+    return [run for run in runs if run.status != "FINISHED" and EARLY_STOP_TAG not in run.tags]
+
+
 def unfinished_runs(store: Store, fingerprint: str) -> list[TrackedRun]:
     """The network's runs that a process may go on with, or is at work on."""
-    runs = store.search(f"tags.{FINGERPRINT_TAG} = '{fingerprint}' and attributes.status != 'FINISHED'")
-    return [run for run in runs if EARLY_STOP_TAG not in run.tags]
+    return _unfinished(_runs(store, fingerprint))
 
 
 def create(store: Store, name: str, tags: Mapping[str, str]) -> OwnedRun:
@@ -129,12 +139,13 @@ def create(store: Store, name: str, tags: Mapping[str, str]) -> OwnedRun:
     """
     held = new()
     every_tag = {**_source_tags(), **tags, **held.texts()}
-    run_id = str(store.call("create_run", store.experiment_id, run_name=name, tags=every_tag).info.run_id)
-    for run in list(store.search(f"tags.{HEARTBEAT} = '{every_tag[HEARTBEAT]}'")):
+    created, may_be_two = store.create("create_run", store.experiment_id, run_name=name, tags=every_tag)
+    run_id = str(created.info.run_id)
+    for run in list(store.search(f"tags.{LEASE} LIKE '%{held.lease.holder}%'")) if may_be_two else []:
         if run.run_id != run_id:
             store.call("delete_run", run.run_id)
     held.what = _what(name, run_id)
-    return OwnedRun(store, run_id, held)
+    return OwnedRun(store, run_id, held, artifact_uri=str(created.info.artifact_uri))
 
 
 def _create_network(

@@ -24,6 +24,26 @@ def check_artifacts(store: Store, run_id: str) -> None:
     store.artifact_request(uri, lambda: _write_and_remove(store, uri))
 
 
+def upload(store: Store, uri: str, local: Path, folder: str | None = None) -> None:
+    """Store a file, or all files of a folder, as artifacts.
+
+    MLflow's client would first ask the tracking store where the artifacts of a run or a model are.
+
+    Args:
+        store: through whose server artifacts go, where it has one.
+        uri: where the artifacts are.
+        local: the file, or the folder.
+        folder: among the artifacts; by default none.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    repository = get_artifact_repository(uri, tracking_uri=store.uri)
+    if local.is_dir():
+        repository.log_artifacts(str(local), folder)  # type: ignore[no-untyped-call]
+    else:
+        repository.log_artifact(str(local), folder)  # type: ignore[no-untyped-call]
+
+
 def check_not_moved(store: Store) -> None:
     """Refuse to make a new artifact folder in the place of one that is gone.
 

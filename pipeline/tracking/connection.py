@@ -1,5 +1,6 @@
 """The connection to a tracking store: one client for each process, patient while the store is out, and quiet MLflow."""
 
+import itertools
 import logging
 import os
 import threading
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 
 OUTAGE_SECONDS: Final = float(os.environ.get("PIPELINE_OUTAGE_SECONDS", "180"))
 """How long a store may be out before work on it stops."""
-_OF_RUNS_ARTIFACTS: Final = {"log_text", "log_artifact", "log_figure", "list_artifacts", "download_artifacts"}
-_OF_MODELS_ARTIFACTS: Final = {"log_model_artifacts", "list_logged_model_artifacts"}
-_OF_FILES: Final = {"log_artifact", "log_model_artifacts"}
-"""Methods whose texts are paths of this machine, which have to stay as they are."""
+_OF_RUNS_ARTIFACTS: Final = {"list_artifacts", "download_artifacts"}
+_OF_MODELS_ARTIFACTS: Final = {"list_logged_model_artifacts"}
 _T = TypeVar("_T")
 _log: Final = logging.getLogger(__name__)
 _leaving: Final = threading.Event()
@@ -80,13 +79,27 @@ class Connection:
         Raises:
             PipelineError: if it stays out for OUTAGE_SECONDS, or refuses.
         """
-        if method not in _OF_FILES:
-            args, kwargs = tuple(map(without_secrets, args)), without_secrets(kwargs)
+        args, kwargs = tuple(map(without_secrets, args)), without_secrets(kwargs)
         if method in _OF_RUNS_ARTIFACTS:
             return self.artifact_request(f"of run {args[0]}", lambda: getattr(self.client, method)(*args, **kwargs))
         if method in _OF_MODELS_ARTIFACTS:
             return self.artifact_request(f"of model {args[0]}", lambda: getattr(self.client, method)(*args, **kwargs))
         return self.patiently(method, lambda: getattr(self.client, method)(*args, **kwargs))
+
+    def create(self, method: str, *args: Any, **kwargs: Any) -> tuple[Any, bool]:
+        """Call a method of MLflow's client that creates something, trying again while the store is out.
+
+        Returns:
+            The answer, and whether the request was made more than once: then there may be two of what it creates,
+            because an answer may have been lost.
+
+        Raises:
+            PipelineError: if the store stays out for OUTAGE_SECONDS, or refuses.
+        """
+        args, kwargs = tuple(map(without_secrets, args)), without_secrets(kwargs)
+        attempts = itertools.count()
+        answer = self.patiently(method, lambda: (next(attempts), getattr(self.client, method)(*args, **kwargs))[1])
+        return answer, next(attempts) > 1
 
     def artifact_request(self, location: str, request: Callable[[], _T]) -> _T:
         """Make a request to the artifact store, as `patiently` does; its errors name `location`."""

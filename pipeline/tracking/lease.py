@@ -201,6 +201,7 @@ class Held:
         self._began = self._written = self._renewed = clock.now()
         self._renewals = 0
         self._heartbeat_before = ""
+        self._has_heartbeat = False
         self._lost: Lost | None = None
         self._one_at_a_time = threading.RLock()
         self._over = threading.Event()
@@ -209,11 +210,12 @@ class Held:
 
     def texts(self) -> dict[str, str]:
         """What the record of a new thing has to hold from its first moment."""
-        return {LEASE: str(self.lease), HEARTBEAT: f"{self.lease.holder} 0"}
+        return {LEASE: str(self.lease)}
 
     def write(self, seen: Mapping[str, Any]) -> None:
         """Write the lease into the record that `take` has just `seen`; its heartbeat stays, see `settle`."""
         self._heartbeat_before = str(seen.get(HEARTBEAT) or "")
+        self._has_heartbeat = bool(self._heartbeat_before)
         self.record.write(LEASE, str(self.lease))
         self._written = self._clock.now()
 
@@ -262,6 +264,7 @@ class Held:
             began = self._clock.now()  # before it asks: this process may be stopped at any moment
             self._confirm()
             self._renewals += 1
+            self._has_heartbeat = True  # before the write, whose answer may be lost
             self.record.write(HEARTBEAT, f"{self.lease.holder} {self._renewals}")
             self._confirm()  # again: one who took over in between is seen now; one who does so later sees the heartbeat
             self._renewed = began
@@ -323,7 +326,8 @@ class Held:
         """
         record = record or self.record
         with self._one_at_a_time:
-            record.write(HEARTBEAT, "")
+            if self._has_heartbeat:
+                record.write(HEARTBEAT, "")
             record.write(LEASE, "")
             self.forget()
 

@@ -3,14 +3,16 @@
 import gc
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import Interrupted, Lost, PipelineError
+from pipeline.redaction import without_secrets
+from pipeline.tracking.artifacts import upload
 from pipeline.tracking.connection import first_line
 from pipeline.tracking.lease import Held
 from pipeline.tracking.store import NOTE_TAG, Point, Store
@@ -88,13 +90,23 @@ class OwnedRun:
         logged: the (metric, step) pairs that the store already has; they are not sent again.
     """
 
-    def __init__(self, store: Store, run_id: str, held: Held) -> None:
-        """Own `run_id`, whose lease has been written and settled."""
+    def __init__(self, store: Store, run_id: str, held: Held, artifact_uri: str = "") -> None:
+        """Own `run_id`, whose lease has been written and settled.
+
+        Args:
+            store: where the run is.
+            run_id: MLflow's id.
+            held: its lease.
+            artifact_uri: where its artifacts go, if this process has just created the run. Nothing has to be read of
+                such a run, because it holds what was sent here and nothing else.
+        """
         self.store = store
         self.run_id = run_id
         self.logged: set[tuple[str, int]] = set()
         self._held = held
         self._guarded = _GuardedStore(store, held)
+        self._artifact_uri = artifact_uri
+        self._sent: list[Point] | None = [] if artifact_uri else None
         self._has_ended = False
         self._networks: dict[str, str] = {}
         held.record = RunRecord(self._at_once, run_id)
@@ -168,27 +180,37 @@ class OwnedRun:
         *,
         model_id: str | None = None,
         data: tuple[str | None, str | None] = (None, None),
+        of_model: Collection[str] = (),
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Log points, in as few requests as MLflow allows; those the store has are left out.
 
         Args:
             points: to log.
-            model_id: of the model that they are metrics of, where it is one.
+            model_id: of the model that some of them are metrics of, where there is one.
             data: name and digest of the data set that the model was measured on.
+            of_model: the metrics of the model.
+            tags: to set in the same request.
         """
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric, RunTag
 
+        every_tag = [RunTag(key, value) for key, value in (tags or {}).items()]
+        of = (model_id, *data)
         new = [point for point in points if (point.key, point.step) not in self.logged]
         new.sort(key=_evaluation_accuracy_first)
-        for start in range(0, len(new), _METRICS_A_BATCH):
+        if self._sent is not None:
+            self._sent += new
+        for start in range(0, max(len(new), len(every_tag)), _METRICS_A_BATCH):
             part = new[start : start + _METRICS_A_BATCH]
             with _without_collection():
-                metrics = [Metric(*point, model_id, *data) for point in part]
-                self.write("log_batch", self.run_id, metrics=metrics)
+                metrics = [Metric(*point, *(of if point.key in of_model else ())) for point in part]
+                self.write("log_batch", self.run_id, metrics=metrics, tags=every_tag)
 
     def history(self, key: str) -> list[Point]:
         """Every point of a metric that was sent, by step."""
-        return self.store.history(self.run_id, key)
+        if self._sent is None:
+            return self.store.history(self.run_id, key)
+        return sorted((point for point in self._sent if point.key == key), key=lambda point: point.step)
 
     def log_result(self, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Log what a command came to; each is logged once, the metrics at step 0."""
@@ -231,7 +253,8 @@ class OwnedRun:
 
     def log_text(self, text: str, path: str) -> None:
         """Store a text as an artifact."""
-        self.write("log_text", self.run_id, text, path)
+        with self._to_upload(path) as file:
+            file.write_text(without_secrets(text), encoding="utf-8")
 
     def log_networks(self, networks: Mapping[str, str]) -> None:
         """Store which runs belong to this command, also those that are folded under another one.
@@ -244,11 +267,33 @@ class OwnedRun:
 
     def log_file(self, file: Path, folder: str | None = None) -> None:
         """Store a file as an artifact, in `folder` of the run's artifacts."""
-        self.write("log_artifact", self.run_id, str(file), folder)
+        self._upload(file, folder)
 
     def log_figure(self, figure: Any, path: str) -> None:
         """Store a matplotlib figure as an artifact."""
-        self.write("log_figure", self.run_id, figure, path)
+        with self._to_upload(path) as file:
+            figure.savefig(file)
+
+    @contextmanager
+    def _to_upload(self, path: str) -> Iterator[Path]:
+        """A file to be written inside the `with`, which then becomes the artifact `path`."""
+        with tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary, PurePosixPath(path).name)
+            yield file
+            folder = PurePosixPath(path).parent
+            self._upload(file, str(folder) if folder.name else None)
+
+    def _upload(self, file: Path, folder: str | None) -> None:
+        if not self._artifact_uri:
+            self._artifact_uri = str(self.store.call("get_run", self.run_id).info.artifact_uri)
+        self._put(f"of run {self.run_id}", self._artifact_uri, file, folder)
+
+    def _put(self, what: str, uri: str, local: Path, folder: str | None = None) -> None:
+        def request() -> None:
+            self._held.check()
+            upload(self.store, uri, local, folder)
+
+        self.store.artifact_request(what, request)
 
     def log_model(self, name: str, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
         """Store the run's model, once however often the run is taken up; returns MLflow's id of it.
@@ -260,24 +305,45 @@ class OwnedRun:
         """
         from mlflow.entities import LoggedModelOutput
 
+        if self._sent is not None:
+            return self._only_model(name, write, parameters)
         whole = next((model for model in self.store.models(self.run_id) if model.status == "READY"), None)
-        model_id = whole.model_id if whole else self._new_model(name, write, parameters)
+        model_id = whole.model_id if whole else self._new_model(name, write, parameters)[0]
         outputs = self.store.call("get_run", self.run_id).outputs
         if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
             self.write("log_outputs", self.run_id, [LoggedModelOutput(model_id, step=0)])
-        for model in self.store.models(self.run_id):
-            if model.model_id != model_id:  # left half-stored by a process that was killed, or by an outage
-                self.write("delete_logged_model", model.model_id)
+        self._delete_models_but(model_id)
         return model_id
 
-    def _new_model(self, name: str, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
-        model = self.write("create_logged_model", self.store.experiment_id, name, self.run_id, params=dict(parameters))
+    def _only_model(self, name: str, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
+        """Store the model of a run that has none: nothing has to be looked up."""
+        from mlflow.entities import LoggedModelOutput
+
+        model_id, may_be_two = self._new_model(name, write, parameters)
+        self.write("log_outputs", self.run_id, [LoggedModelOutput(model_id, step=0)])
+        if may_be_two:
+            self._delete_models_but(model_id)
+        return model_id
+
+    def _delete_models_but(self, model_id: str) -> None:
+        """Delete what was left half-stored by a process that was killed, or by an outage."""
+        for model in self.store.models(self.run_id):
+            if model.model_id != model_id:
+                self.write("delete_logged_model", model.model_id)
+
+    def _new_model(
+        self, name: str, write: Callable[[Path, str], None], parameters: Mapping[str, str]
+    ) -> tuple[str, bool]:
+        """The id of a new model of the run, and whether there may be a second one."""
+        model, may_be_two = self._guarded.create(
+            "create_logged_model", self.store.experiment_id, name, self.run_id, params=dict(parameters)
+        )
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary, name)
             write(folder, model.model_id)
-            self.write("log_model_artifacts", model.model_id, str(folder))
+            self._put(f"of model {model.model_id}", model.artifact_location, folder)
         self.write("finalize_logged_model", model.model_id, "READY")
-        return str(model.model_id)
+        return str(model.model_id), may_be_two
 
     def end(self, status: str, reason: str = "") -> None:
         """End the run and release it; `reason` says why it is not FINISHED."""

@@ -78,11 +78,13 @@ def _code() -> str:
 
 
 def _write_requirements(folder: Path) -> None:
-    """Write what the code needs, once for each manager of environments that MLflow knows."""
+    """Write what the code needs.
+
+    There is no python_env.yaml, because each file is a request: MLflow then reads Python's version from conda.yaml.
+    """
     requirements = [f"{library}=={version(library)}" for library in ("mlflow", "numpy", "pandas")]
     python = platform.python_version()
     (folder / _REQUIREMENTS).write_text("".join(f"{each}\n" for each in requirements))
-    (folder / _PYTHON).write_text(f"python: {python}\ndependencies:\n- -r {_REQUIREMENTS}\n")
     (folder / _CONDA).write_text(
         f"name: mlflow-env\nchannels:\n- conda-forge\ndependencies:\n- python={python}\n- pip\n- pip:\n"
         + "".join(f"  - {each}\n" for each in requirements)

@@ -23,7 +23,7 @@ from pipeline.errors import Interrupted, Lost, PipelineError
 from pipeline.output import decoration
 from pipeline.tracking.acquisition import AlreadyFinished, Busy, acquire, reparent
 from pipeline.tracking.runs import OwnedRun
-from pipeline.tracking.store import EARLY_STOP_TAG, Point
+from pipeline.tracking.store import EARLY_STOP_TAG, NOTE_TAG, Point
 from pipeline.training import provenance
 from pipeline.training.checkpoint import Checkpoint, Checkpoints
 from pipeline.training.description import describe_network, network_title
@@ -176,13 +176,17 @@ class _Training:
         if progress.epoch_ended and self._is_due(progress.epoch):
             accuracy = self._evaluate(progress)
             self._save()
-            self.run.send(self.pending)
-            self.pending = []
+            if progress.epoch < self.config.max_epoch or self.on_evaluation:
+                self._send()
             self._decide(progress.epoch, accuracy)
         else:
             if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
                 self._save()
             self._tell(EventKind.EPOCH)
+
+    def _send(self) -> None:
+        self.run.send(self.pending)
+        self.pending = []
 
     def _decide(self, epoch: int, accuracy: float) -> None:
         """Ask whether to go on; a run that was stopped for good says so, because nobody may go on with it.
@@ -220,19 +224,23 @@ class _Training:
             "train_seconds": self.seconds,
         }
         model_id = self.run.log_model(self.config.network, self._write_model, self.config.parameters())
-        steps = self.config.max_epoch * self.batches
-        now = _milliseconds()
+        self._note(self.config.max_epoch * self.batches, metrics)
         data = (self.dataset.name, self.dataset.digest)
-        self.run.send([Point(key, value, now, steps) for key, value in metrics.items()], model_id=model_id, data=data)
-        self._tag_core_seconds()
-        self._decorate(metrics)  # last: the result is complete without
+        tags = {provenance.CORE_SECONDS_TAG: self._core_seconds()}
+        with decoration("The description", self._warn):
+            tags[NOTE_TAG] = self._description(metrics)
+        self.run.send(self.pending, model_id=model_id, data=data, of_model=metrics, tags=tags)
+        self._decorate()  # last: the result is complete without
         return metrics
 
-    def _tag_core_seconds(self) -> None:
-        self.run.tag(provenance.CORE_SECONDS_TAG, f"{self.core_seconds + time.thread_time():.2f}")
+    def _core_seconds(self) -> str:
+        return f"{self.core_seconds + time.thread_time():.2f}"
 
-    def _decorate(self, metrics: Mapping[str, float]) -> None:
-        """Store predictions, pictures and description; the curves come from the store, which has all of them."""
+    def _tag_core_seconds(self) -> None:
+        self.run.tag(provenance.CORE_SECONDS_TAG, self._core_seconds())
+
+    def _decorate(self) -> None:
+        """Store predictions and pictures; the curves come from the run, which has all after any interruption."""
         title = network_title(self.config)
         verdicts = figures.Verdicts(_scores(self.network, self.held_out), self.held_out.labels)
         with decoration(ARTIFACT, self._warn):  # what reads them can ask the model anew
@@ -259,10 +267,11 @@ class _Training:
             among = f"{title}: most confident mistakes among the {self.part} images"
             figure = figures.mistakes(among, images, verdicts.said[worst], verdicts.labels[worst])
             self.run.log_figure(figure, "mistakes.png")
-        with decoration("The description", self._warn):
-            counts = {"train": len(self.examples), self.part: len(self.held_out)}
-            uri = f"runs:/{self.run.run_id}/{self.config.network}"
-            self.run.describe(describe_network(self.config, metrics, counts, uri))
+
+    def _description(self, metrics: Mapping[str, float]) -> str:
+        counts = {"train": len(self.examples), self.part: len(self.held_out)}
+        uri = f"runs:/{self.run.run_id}/{self.config.network}"
+        return describe_network(self.config, metrics, counts, uri)
 
     def _warn(self, text: str) -> None:
         self._tell(EventKind.WARNING, text=text)

@@ -13,6 +13,7 @@ class Proxy(ThreadingHTTPServer):
 
     Attributes:
         refused: how many requests were struck since `refuse` was called.
+        requests: the method and the path of each request.
     """
 
     daemon_threads = True
@@ -20,6 +21,7 @@ class Proxy(ThreadingHTTPServer):
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.port = port
+        self.requests: list[str] = []
         self.serve()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -43,6 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Proxy
 
     def _pass_on(self) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")
         body = self._body()
         struck = self.server.fault and self.server.where in self.path
         self.server.refused += bool(struck)

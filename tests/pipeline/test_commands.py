@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from pipeline import commands
 from pipeline.config import TrainingConfig
@@ -264,11 +265,14 @@ def test_short_run_on_mnist(mnist, tmp_path):
 def artifacts_fill_up(monkeypatch):
     """An artifact store that takes models, and nothing else any more."""
 
-    def full(*_args, **_kwargs):
-        raise OSError(28, "No space left on device")
+    log_artifact = LocalArtifactRepository.log_artifact
 
-    for method in ("log_text", "log_figure", "log_artifact"):
-        monkeypatch.setattr(f"mlflow.MlflowClient.{method}", full)
+    def full(repository, file, *folder):
+        if "write-test" not in file:
+            raise OSError(28, "No space left on device")
+        log_artifact(repository, file, *folder)
+
+    monkeypatch.setattr(LocalArtifactRepository, "log_artifact", full)
 
 
 def test_decorations_that_fail_are_warnings_of_a_finished_run(settings, store, artifacts_fill_up, capsys):

@@ -4,6 +4,8 @@ import json
 import threading
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from pipeline.config import TrainingConfig
 from pipeline.data import datasets
@@ -102,15 +104,15 @@ def test_what_nobody_holds_is_taken_over_at_once_and_nothing_of_it_stays(task, b
 
 def strike_after(monkeypatch, method, blow):
     """Do something once, right after this process's next request of a kind."""
-    call, blows = Store.call, [blow]
+    patiently, blows = Store.patiently, [blow]
 
     def struck(store, name, *args, **kwargs):
-        answer = call(store, name, *args, **kwargs)
+        answer = patiently(store, name, *args, **kwargs)
         if name == method and blows:
             blows.pop()(answer)
         return answer
 
-    monkeypatch.setattr(Store, "call", struck)
+    monkeypatch.setattr(Store, "patiently", struck)
 
 
 def test_of_two_machines_that_create_a_run_at_once_one_gives_way(task, begun, monkeypatch):
@@ -144,17 +146,18 @@ def test_of_two_machines_that_take_over_at_once_the_last_has_it(task, begun, sho
 
 
 def test_a_run_whose_creation_was_answered_twice_is_there_once(task, begun, monkeypatch):
-    create, tags = Store.call, {}
+    create, created = task.store.client.create_run, []
 
-    def twice(store, method, *args, **kwargs):
-        if method == "create_run":
-            create(store, method, *args, **kwargs)  # its answer was lost
-            tags.update(kwargs["tags"])
-        return create(store, method, *args, **kwargs)
+    def answer_lost_once(*args, **kwargs):
+        created.append(create(*args, **kwargs))
+        if len(created) == 1:
+            raise MlflowException("the answer is lost", error_code=TEMPORARILY_UNAVAILABLE)
+        return created[-1]
 
-    monkeypatch.setattr(Store, "call", twice)
+    monkeypatch.setattr(task.store.client, "create_run", answer_lost_once)
     outcome = start(task)
     assert outcome.status == "FINISHED"
+    assert len(created) == 2
     assert [run.run_id for run in task.store.search("")] == [outcome.run_id]
 
 

@@ -16,6 +16,7 @@ import pytest
 import requests
 import yaml
 from mlflow.exceptions import MlflowException
+from mlflow.utils.virtualenv import _get_python_env
 
 from model.activations import Gelu
 from model.network import Network
@@ -145,7 +146,7 @@ def test_the_folder_is_the_description_the_code_in_one_file_weights_and_requirem
     folder = tmp_path / "model"
     save_one_for_mnist(folder)
     files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    assert set(files) == {"MLmodel", "serving.py", "weights.npz", "requirements.txt", "conda.yaml", "python_env.yaml"}
+    assert set(files) == {"MLmodel", "serving.py", "weights.npz", "requirements.txt", "conda.yaml"}
     assert not [name for name, content in files.items() if content[:1] == pickle.PROTO]
     with np.load(folder / "weights.npz", allow_pickle=False) as archive:
         assert all(np.isfinite(array).all() for array in archive.values())
@@ -159,8 +160,9 @@ def test_the_requirements_are_the_same_for_every_manager_of_environments(trained
     conda = yaml.safe_load((folder / "conda.yaml").read_text())
     python = f"python={platform.python_version()}"
     assert conda["dependencies"] == [python, "pip", {"pip": pinned}]
-    virtualenv = yaml.safe_load((folder / "python_env.yaml").read_text())
-    assert virtualenv == {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
+    virtualenv = _get_python_env(folder)  # what `--env-manager virtualenv` goes by
+    assert virtualenv.python == platform.python_version()
+    assert virtualenv.dependencies == ["-r requirements.txt"]
 
 
 def test_the_description_holds_no_path_of_this_machine(trained):
