@@ -13,8 +13,10 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 from operator import length_hint
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -39,6 +41,8 @@ _LOST_WORKERS: Final = 10  # a task that takes so many workers with it is given 
 _LOOK_SECONDS: Final = 0.5  # between two looks for workers that joined
 _FIRST_LINE_SECONDS: Final = 5.0  # without a worker, before the user is told
 _LINE_SECONDS: Final = 60.0
+_FOLDERS: Final = {"data_dir": "PIPELINE_DATA_DIR", "checkpoint_dir": "PIPELINE_CHECKPOINT_DIR"}
+"""Environment variables in which a worker of another machine names its own folders."""
 _stops: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 _stop_all = threading.Event()
 
@@ -280,6 +284,8 @@ def _quiet() -> None:
 def dask_setup(_worker: "Worker") -> None:
     """Make a signal to a worker a request to stop its training; Dask calls this in each process that it starts."""
     show_log()
+    for variable in _FOLDERS.values():
+        os.environ.pop(variable, None)  # the command's own processes work in the command's folders
     for each in _heard():
         signal.signal(each, lambda *_: _stop_all.set())
     atexit.register(os._exit, 0)  # taking MLflow's modules apart, object by object, would hold the end up for seconds
@@ -362,7 +368,15 @@ def _work(task: Task, job: str) -> Outcome:
     from distributed import get_worker
 
     worker = get_worker()
+    task = _with_own_folders(task)
     return train(task, report=lambda event: worker.log_event(job, event.as_message()), stop=_EitherStop(job))
+
+
+def _with_own_folders(task: Task) -> Task:
+    """The task with the folders that this worker's environment names, instead of the command's."""
+    named = {name: os.environ.get(variable) for name, variable in _FOLDERS.items()}
+    folders: dict[str, Any] = {name: Path(path).expanduser().absolute() for name, path in named.items() if path}
+    return replace(task, **folders)
 
 
 class _EitherStop(threading.Event):

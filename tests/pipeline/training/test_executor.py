@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 
@@ -70,6 +71,21 @@ def test_a_worker_with_another_version_is_refused_by_name(cluster, pipeline, mon
         f"Error: The Dask worker at {address} cannot train these networks: it has mlp-experiments 9.9"
     )
     assert "Traceback" not in ended.stderr
+
+
+def test_a_worker_uses_the_folders_that_its_environment_names(cluster, pipeline, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIPELINE_DATA_DIR", str(data_dir))  # of the worker, which is a thread of this process
+    monkeypatch.setenv("PIPELINE_CHECKPOINT_DIR", str(tmp_path / "of the worker"))
+    shutil.copytree(data_dir, tmp_path / "data")
+    cluster.scale(1)
+    cluster.wait_for_workers(1)
+    ended = pipeline(
+        *(*GRID, "--activations", "relu", "--hidden-sizes", "128", "--scheduler", cluster.scheduler_address),
+        *("--data-dir", str(tmp_path / "data"), "--checkpoint-dir", str(tmp_path / "of the command")),
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "of the worker" / "claims.lock").exists()
+    assert not (tmp_path / "of the command").exists()
 
 
 def test_a_worker_without_this_project_is_refused_by_name(cluster, pipeline, monkeypatch):
