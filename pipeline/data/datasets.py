@@ -1,7 +1,7 @@
-"""Data sets: brought into the data folder once, verified, in a form that all worker processes map and share.
+"""Data sets: prepared once in the data folder, verified, and memory-mapped by all worker processes.
 
-A prepared data set is a folder of NumPy arrays with `dataset.json`, which holds the digest of each. It is written to
-one side and renamed into place, so that it is there completely or not at all.
+A prepared data set is a folder of NumPy arrays with `dataset.json`, which holds the digest of each array. The folder is
+written under a temporary name and then renamed, so that it is never incomplete.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _ARRAYS: Final = (
     "train_pixels", "train_extents", "train_labels", "test_pixels", "test_extents", "test_labels", "pixel_order",
 )  # fmt: skip
 _DAMAGE: Final = (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
-"""What reading a file raises that is missing, damaged, or made to be misread."""
+"""The errors of reading a missing, damaged or malicious file."""
 _WRITING: Final = ".writing-"
 
 
@@ -41,14 +41,14 @@ class Dataset:
     """A prepared data set; its arrays are mapped from files.
 
     Attributes:
-        name: of the folder it is in.
-        digest: of all images and labels.
+        name: name of the data set and of its folder.
+        digest: digest of all images and labels.
         image_shape: rows and columns of an image.
-        classes: how many there are; labels count from 0.
-        counts: images of each class, by "train" and "test".
+        classes: number of classes; labels count from 0.
+        counts: numbers of images of each class, for "train" and "test".
         pixel_order: (features,), the natural position of each column of `pixels`.
-        train: the images to train on.
-        test: the images to test on.
+        train: the training images.
+        test: the test images.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Dataset:
     test: Examples
 
     def images(self, split: Literal["train", "test"], indices: NDArray[np.integer[Any]]) -> Images:
-        """Images in natural pixel order, (len(indices), rows, columns)."""
+        """Give images as (len(indices), rows, columns), in natural pixel order."""
         pixels = (self.train if split == "train" else self.test).pixels[indices]
         natural: Images = np.empty_like(pixels)
         natural[:, self.pixel_order] = pixels
@@ -78,8 +78,8 @@ def prepare(name: str, *, data_dir: Path, source: Path | None = None, quiet: boo
         quiet: show no progress.
 
     Raises:
-        UsageError: for a name that nothing is known of, or a source for data that has none.
-        PipelineError: if the data cannot be had, read, verified or written.
+        UsageError: the name is unknown, or `source` is given for data that needs no source.
+        PipelineError: the data cannot be downloaded, read, verified or written.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise UsageError(f"dataset is {name!r}; a name has to be of letters, digits, - and _.")
@@ -101,7 +101,7 @@ def prepare(name: str, *, data_dir: Path, source: Path | None = None, quiet: boo
 
 
 def _warn_of_empty_classes(dataset: Dataset, folder: Path) -> None:
-    """Say which classes have no training images: the labels may count from 1, or one of them may be a mistake."""
+    """Warn of classes without training images, because the labels may count from 1, or one label may be wrong."""
     empty = [label for label, count in enumerate(dataset.counts["train"]) if not count]
     if empty:
         warn(
@@ -111,7 +111,7 @@ def _warn_of_empty_classes(dataset: Dataset, folder: Path) -> None:
 
 
 def _ranges(labels: Sequence[int]) -> str:
-    """Name classes, those that follow each other by the first and the last one."""
+    """Name classes; consecutive ones by the first and the last: "the classes 1 to 4, 7"."""
     runs: list[list[int]] = []
     for label in labels:
         if runs and label == runs[-1][-1] + 1:
@@ -123,10 +123,10 @@ def _ranges(labels: Sequence[int]) -> str:
 
 
 def load(name: str, data_dir: Path) -> Dataset:
-    """Open a prepared data set, as worker processes do: its files are mapped, and pixels only summed up.
+    """Open a prepared data set by mapping its files; worker processes call this, too.
 
     Raises:
-        PipelineError: if it is not there.
+        PipelineError: the data set is missing or damaged.
     """
     folder = data_dir / name
     try:
@@ -150,10 +150,10 @@ def load(name: str, data_dir: Path) -> Dataset:
 
 
 def _check_prepared(description: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse what `_write` did not make: a data folder may be shared, and hold anything.
+    """Refuse content that `_write` cannot have written, because others may write to a shared data folder.
 
     Raises:
-        ValueError, TypeError, KeyError: it did not.
+        ValueError, TypeError, KeyError: `_write` cannot have written this.
     """
     rows, columns = shape = description["image_shape"]
     order = arrays["pixel_order"]
@@ -182,7 +182,7 @@ def _class_counts(train: NDArray[np.integer[Any]], test: NDArray[np.integer[Any]
 
 
 def _mapped(file: Path) -> NDArray[Any]:
-    """An array whose memory is the file. As plain array: NumPy's class of maps takes time in each small operation."""
+    """Map a file as a plain array, because `np.memmap` makes each small operation slower."""
     return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
@@ -195,7 +195,7 @@ def _digest(raw: Raw) -> str:
 
 
 def _write(folder: Path, name: str, raw: Raw) -> None:
-    """Write the prepared form to one side, then rename it into place."""
+    """Write the prepared data set to a temporary folder, then rename the folder."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder)
@@ -250,7 +250,7 @@ def _file_digest(path: Path) -> str:
 
 
 def _load_intact(folder: Path) -> Dataset | None:
-    """Open a prepared data set if it is there with every byte as it was written."""
+    """Open a prepared data set if the digests of all its files are right; None if they are not."""
     try:
         description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
         intact = (
@@ -276,7 +276,7 @@ def _move_into_place(written: Path, folder: Path) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left of this data set half-written."""
+    """Remove the incomplete folders of this data set that killed processes left."""
     import psutil
 
     for leftover in folder.parent.glob(f"{_WRITING}{folder.name}-*"):

@@ -1,4 +1,4 @@
-"""What a network predicts for images, and a word for each prediction that is not to be trusted."""
+"""The predictions of a network for images, with a warning word for each doubtful prediction."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -11,18 +11,18 @@ Predict = Callable[[Images], tuple[list[int], list[list[float]]]]
 """Gives the class of each image and the scores of all classes."""
 
 _CLOSE: Final = 0.1
-"""The lead of the best score over the second, as a share of its lead over the mean of all, that is too small."""
+"""A prediction is "close" if the best score leads the second by less than this share of its lead over the mean."""
 _UNSTEADY: Final = 2
-"""Of the four shifts by a pixel, how many have to change the class."""
+"""A prediction is "unsteady" if at least this many of the four shifts by one pixel change the class."""
 
 
 class Prediction(NamedTuple):
-    """What a network says of one image.
+    """The prediction of a network for one image.
 
     Attributes:
-        name: of the image.
-        predicted: its class, or None where the image is blank.
-        scores: of all classes.
+        name: name of the image.
+        predicted: the predicted class, or None if the image is blank.
+        scores: the scores of all classes.
         doubt: a word that says why the class may be wrong, or "".
     """
 
@@ -33,17 +33,17 @@ class Prediction(NamedTuple):
 
 
 def classify(names: Sequence[str], images: Images, doubts: Sequence[str], predict: Predict) -> list[Prediction]:
-    """Classify images and look for doubt.
+    """Classify images and mark doubtful predictions.
 
     Args:
-        names: of the images.
-        images: (n, rows, columns), as the network takes them.
-        doubts: what the pictures themselves give reason for, as "blank", or "".
+        names: names of the images.
+        images: (n, rows, columns), in the form that the network was trained on.
+        doubts: for each image a doubt that is already known from its picture, such as "blank", or "".
         predict: the network.
 
     Returns:
-        A prediction for each image. Its doubt is the one given, else "unsteady" where the class changes when the
-        image is shifted by a pixel, or "close" where two scores are nearly the same.
+        A prediction for each image. Its doubt is the known one; otherwise "unsteady" if the class changes when the
+        image is shifted by a pixel, or "close" if the two best scores are nearly equal.
     """
     classes, scores = predict(images)
     shifted = [predict(np.roll(images, step, axis))[0] for axis in (1, 2) for step in (1, -1)]

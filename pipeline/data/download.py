@@ -1,4 +1,4 @@
-"""Files from public mirrors: each is checked on arrival, and comes from the first mirror that gives the right one."""
+"""Downloads from public mirrors: each file is verified, and comes from the first mirror that sends the right one."""
 
 import threading
 from collections import deque
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     import requests
     from rich.progress import Progress
 
-TIMEOUT: Final = (5, 60)  # seconds to connect, and between two bytes: the last resort of a thread that is left behind
+TIMEOUT: Final = (5, 60)  # seconds to connect, and between two bytes; it ends abandoned threads at last
 TRIES: Final = 3
 PAUSE: Final = 0.5  # seconds before the second try; twice as long before the third
-_PASSING: Final = (429, 500, 502, 503, 504)  # statuses of a server that may answer otherwise a little later
-TICK: Final = 1.0  # seconds between two looks at what has come
+_PASSING: Final = (429, 500, 502, 503, 504)  # statuses after which another try may succeed
+TICK: Final = 1.0  # seconds between two measurements of the progress
 PATIENCE: Final = 30  # ticks
 SLOWEST: Final = 1000
-"""Bytes a tick: a mirror that gave less during all of PATIENCE is left."""
-_PIECE: Final = 1 << 12  # small, because a slow mirror is judged by the pieces that have come
+"""Bytes per tick; a mirror that sends less on average during PATIENCE is abandoned."""
+_PIECE: Final = 1 << 12  # small, because a mirror's speed is measured in received pieces
 _LARGEST: Final = 1 << 28
-"""Bytes of a file beyond which a mirror is not believed."""
+"""The most bytes of a file; a mirror that sends more cannot be right."""
 
 
 class _MirrorError(Exception):
-    """What a mirror did wrong, as the rest of a sentence that begins with the mirror.
+    """A mirror's fault; its text completes a sentence that begins with the mirror's address.
 
     Attributes:
-        passing: another try may go well.
-        for_all: the mirror is not asked for any other file either.
+        passing: another try may succeed.
+        for_all: no other file is requested from this mirror.
     """
 
     def __init__(self, fault: str, *, passing: bool = False, for_all: bool = False) -> None:
@@ -50,13 +50,13 @@ def download(
     """Bring files into a folder, with a progress bar on a terminal.
 
     Args:
-        mirrors: addresses to which a file's name is appended, in the order in which they are asked.
-        files: the check of each file by its name: it raises an IdxError for a file that is not the right one.
-        folder: that exists.
+        mirrors: addresses to which a file's name is appended; they are tried in this order.
+        files: a check for each file, by the file's name; it raises an IdxError for a wrong file.
+        folder: an existing folder.
         quiet: show no progress.
 
     Raises:
-        PipelineError: if no mirror gives one of them; says what each did, and what to do without a network.
+        PipelineError: no mirror sends one of the files; the message gives each mirror's fault and other sources.
     """
     lost: dict[str, str] = {}
     with _bars(quiet=quiet) as bars:
@@ -82,11 +82,11 @@ def download(
 
 
 def _fetch(url: str, target: Path, check: Callable[[Path], object], bars: "Progress | None") -> None:
-    """Download one file from one mirror, in several tries where that may help.
+    """Download one file from one mirror, and try again after a passing fault.
 
     Raises:
-        _MirrorError: if the right file does not come.
-        PipelineError: if it cannot be written.
+        _MirrorError: the mirror does not send the right file.
+        PipelineError: the file cannot be written.
     """
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
@@ -111,7 +111,7 @@ def _fetch(url: str, target: Path, check: Callable[[Path], object], bars: "Progr
 
 
 def _try(url: str, target: Path, show: Callable[[int, int | None], None]) -> Path:
-    """Download a file in a thread, and leave that thread behind where the mirror is too slow; returns the file."""
+    """Download a file in a thread, and abandon the thread if the mirror is too slow; returns the file."""
     transfer = _Transfer(url, target, show)
     transfer.start()
     received = deque([0], maxlen=PATIENCE + 1)
@@ -128,14 +128,14 @@ def _try(url: str, target: Path, show: Callable[[int, int | None], None]) -> Pat
 
 
 class _Transfer(threading.Thread):
-    """Downloads a file in a thread of its own, which can be left behind.
+    """Downloads a file in its own thread, which the caller can abandon.
 
-    A time-out of `requests` begins anew with every byte that comes, also within the header of an answer.
+    A time-out of `requests` does not stop a slow mirror, because it starts again with every received byte.
 
     Attributes:
-        received: bytes so far.
+        received: bytes received so far.
         abandoned: set when nobody waits for the file any more.
-        written: the file; its name is its own, because an abandoned thread may still have it open.
+        written: the file; its name is unique, because an abandoned thread may still write to another one.
         error: why the download failed.
     """
 
@@ -161,7 +161,7 @@ class _Transfer(threading.Thread):
                 f"{self.written} cannot be written ({error.strerror or error}); make room or allow writing there, or "
                 "name another folder for temporary files in the environment variable TMPDIR."
             )
-        except Exception as error:  # noqa: BLE001 - it is raised where the file is waited for
+        except Exception as error:  # noqa: BLE001 - the waiting thread raises it
             self.error = error
 
     def _write(self, response: "requests.Response") -> None:
@@ -192,12 +192,12 @@ def _fault(error: "requests.RequestException") -> _MirrorError:
 
 
 def _named(status: int) -> str:
-    """A status with its name, which is not taken from the mirror: a message holds no text from outside."""
+    """Name a status in Python's words, not the mirror's, because messages must not contain text from outside."""
     return f"{status} {HTTPStatus(status).phrase}" if status in {*HTTPStatus} else str(status)
 
 
 def _reason(error: BaseException) -> str:
-    """The operating system's word for a failed connection, which libraries wrap several times."""
+    """Find the operating system's reason for a failed connection in the exceptions that libraries wrap around it."""
     cause = error
     while True:
         if isinstance(cause, OSError) and cause.strerror:

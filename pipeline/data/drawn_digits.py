@@ -1,4 +1,4 @@
-"""Pictures of digits as people draw them, brought to the form of the images that a network was trained on.
+"""Pictures of hand-drawn digits, converted to the form of the images that a network was trained on.
 
 MNIST's digits are light on dark, scaled into 20 x 20 pixels and centred by mass in 28 x 28; few lean to the left.
 """
@@ -18,32 +18,32 @@ from pipeline.errors import PipelineError
 
 _MNIST: Final = (28, 28)
 _BOX: Final = 20 / 28
-"""The share of an image's side that its digit takes."""
+"""The longer side of a digit as a share of its image's side."""
 _OFF_CENTRE: Final = 0.75
-"""Pixels that an MNIST image's centre of mass may lie off the middle; half a pixel, by MNIST's own rounding."""
+"""Pixels by which the centre of mass of an MNIST image may differ from (14, 14); MNIST's rounding alone gives half."""
 _SLANTS: Final = (-0.1, 0.4)
 """Columns to the right for each row up, by the second moments; three in four of MNIST's digits are within."""
 _SHEAR: Final = 0.5
 """The most by which a slant is changed, so that no other digit results."""
 _STROKE: Final = 2 / 20
-"""The share of the digit's side that its lines are thick, at least; MNIST's are 2 to 4 of 20 pixels."""
+"""The least thickness of lines, as a share of the digit's side; MNIST's lines have 2 to 4 of 20 pixels."""
 _DIGIT: Final = 0.6
-"""The share of their rows that two components have in common, from which each is a digit of its own."""
+"""Two components side by side are two digits if they have at least this share of their rows in common."""
 _OVERLAP: Final = 0.2
-"""The share of a digit's width that the digit beside it may reach over it, as in slanted writing."""
+"""The share of a digit's width by which the next digit may overlap it, as in slanted writing."""
 _WIDEST: Final = 1.35
-"""The width of a digit as a share of its height beyond which it is several that touch."""
+"""Ink that is wider than this multiple of its height counts as several digits that touch."""
 
 
 class Drawings(NamedTuple):
     """Images to classify.
 
     Attributes:
-        names: of the images.
-        images: (n, rows, columns), as a network takes them.
-        doubts: a word for each image, "blank" or "several digits", or "".
+        names: names of the images.
+        images: (n, rows, columns), in the form that a network was trained on.
+        doubts: for each image "blank", "several digits" or "".
         unreadable: a sentence for each picture that cannot be read.
-        left_out: how many files of the folder are no pictures.
+        left_out: how many files of the folder are not pictures.
     """
 
     names: list[str]
@@ -54,17 +54,17 @@ class Drawings(NamedTuple):
 
 
 def read_images(path: Path, shape: tuple[int, int]) -> Drawings:
-    """Read images as a network for images of `shape` takes them.
+    """Read images and convert pictures to the form that a network was trained on.
 
     Args:
-        path: a picture, a folder of pictures, or an idx file, which is taken as it is.
-        shape: rows and columns.
+        path: a picture, a folder of pictures, or an idx file, whose images are not converted.
+        shape: rows and columns of the network's images.
 
     Returns:
         The images, in the order of their names.
 
     Raises:
-        PipelineError: naming the file and what is wrong with it; no picture can be read.
+        PipelineError: no image can be read; the message names the file and the reason.
     """
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
@@ -105,7 +105,7 @@ def _drawings(files: list[Path], shape: tuple[int, int], left_out: int = 0) -> D
 
 
 def drawn(picture: NDArray[Any], shape: tuple[int, int]) -> tuple[Images, str]:
-    """Bring a picture to the form of a training image, and say why what is in it may be no digit.
+    """Convert a picture to the form of a training image, and say if it may not show a single digit.
 
     Args:
         picture: (height, width, channels), any size, 0 to 255.
@@ -123,14 +123,14 @@ def drawn(picture: NDArray[Any], shape: tuple[int, int]) -> tuple[Images, str]:
 
 
 def normalised(ink: Greys, shape: tuple[int, int]) -> Images:
-    """Bring ink to the form of a training image.
+    """Convert ink to the form of a training image.
 
     Args:
-        ink: (height, width), 0 where there is paper, up to 1 where there is ink; somewhere there is.
+        ink: (height, width), 0 for paper, up to 1 for ink; at least one pixel is ink.
         shape: rows and columns of the result.
 
     Returns:
-        Light ink on dark, cropped, scaled and centred by mass.
+        An image with light ink on dark, cropped, scaled and centred by mass.
     """
     return _centred(_scaled(_cropped(_upright(_cropped(ink))), shape), shape)
 
@@ -157,7 +157,7 @@ def _upright(ink: Greys) -> Greys:
 
 
 def _has_form(picture: NDArray[Any], shape: tuple[int, int]) -> bool:
-    """Whether a picture is a training image already: of MNIST by its box and centre, of others by its dark border."""
+    """Whether a picture already has the form of a training image: MNIST's box and centre, or else a dark border."""
     if picture.shape != (*shape, 1):
         return False
     grey = picture[..., 0]
@@ -172,13 +172,13 @@ def _has_form(picture: NDArray[Any], shape: tuple[int, int]) -> bool:
 
 
 def _edges(ink: NDArray[Any]) -> tuple[int, int, int, int]:
-    """First and last row (and column) of the ink, the last excluded."""
+    """Find the first row of the ink and the row after its last, and the same for columns."""
     rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
 def _are_several(boxes: list[tuple[slice, slice]]) -> bool:
-    """Whether components stand side by side at about the same height, or the whole is too wide for a digit."""
+    """Whether components are side by side at about the same height, or all together are too wide for one digit."""
     ordered = sorted(boxes, key=lambda box: (box[1].start, box[1].stop))
     beside = any(
         right.start >= left.stop - _OVERLAP * (left.stop - left.start) and _shared(rows, others) >= _DIGIT
@@ -190,14 +190,14 @@ def _are_several(boxes: list[tuple[slice, slice]]) -> bool:
 
 
 def _shared(rows: slice, others: slice) -> float:
-    """The rows that two components share, as a share of the rows that either has."""
+    """Divide the number of rows that two components have in common by the number of rows that they cover together."""
     shared: int = min(rows.stop, others.stop) - max(rows.start, others.start)
     either: int = max(rows.stop, others.stop) - min(rows.start, others.start)
     return max(shared, 0) / either
 
 
 def _scaled(ink: Greys, shape: tuple[int, int]) -> Greys:
-    """Scaled into the box, in its own proportions; lines that would vanish are made thicker first."""
+    """Scale ink to the size of a digit without distortion; lines that would vanish are first made thicker."""
     from PIL import Image
     from scipy.ndimage import distance_transform_edt, grey_dilation
 
@@ -215,9 +215,10 @@ def _scaled(ink: Greys, shape: tuple[int, int]) -> Greys:
 
 
 def _centred(ink: Greys, shape: tuple[int, int]) -> Images:
-    """Placed so that the centre of mass stands at half of each side, as far as the ink stays inside.
+    """Place ink so that its centre of mass is at half of each side, or as near as the ink stays inside the image.
 
-    That is where MNIST's digits have it: at 14, 14, half a pixel off the middle, which is worth 5 % of accuracy.
+    MNIST's digits have their centre of mass at (14, 14), half a pixel off the middle of the image. Placing digits in
+    the middle instead would cost 5 % of accuracy.
     """
     centred = np.zeros(shape)
     start = []

@@ -1,7 +1,7 @@
 """The idx format of the MNIST files: a magic number, the dimensions, then values; plain or compressed with gzip.
 
-Format: http://yann.lecun.com/exdb/mnist. Nothing a file says of itself is believed before it is checked: what is read
-never exceeds what the header promises, and memory is taken only for what is really there.
+Format: http://yann.lecun.com/exdb/mnist. A file may be malicious, so its header is checked: reading stops at the size
+that the header states, and memory is allocated only for bytes that were read.
 """
 
 import gzip
@@ -24,8 +24,8 @@ _ZIP: Final = b"PK\x03\x04"
 _PIECE: Final = 1 << 20
 _MOST_DIMENSIONS: Final = 4
 _SHOWN: Final = 12
-"""Bytes by which an unknown file is named."""
-_REMEDY: Final = "get a whole copy of it"
+"""How many first bytes a message shows of an unknown file."""
+_REMEDY: Final = "get a complete copy of it"
 
 
 class _Type(NamedTuple):
@@ -46,10 +46,10 @@ _TYPES: Final = {
 
 
 class IdxError(PipelineError):
-    """A file that is not what it has to be.
+    """An idx file with wrong content.
 
     Attributes:
-        fault: what is wrong, as the rest of a sentence that begins with the file.
+        fault: what is wrong; the text completes a sentence that begins with the file's path.
     """
 
     def __init__(self, path: Path, fault: str, remedy: str) -> None:
@@ -59,26 +59,26 @@ class IdxError(PipelineError):
 
 
 def read_idx(path: Path, dimensions: int) -> tuple[NDArray[np.uint8], str]:
-    """Read an idx file of whole numbers from 0 to 255.
+    """Read an idx file of integers from 0 to 255.
 
     Args:
-        path: of the file; its content shows whether it is compressed.
-        dimensions: how many it has to have: 1 for labels, 3 for images.
+        path: path of the file; its content shows whether it is compressed.
+        dimensions: the required number of dimensions: 1 for labels, 3 for images.
 
     Returns:
         The array, and the sha256 of the decompressed file.
 
     Raises:
-        IdxError: naming the file and what is wrong with it.
+        IdxError: the file is not as required; the message names the file and its fault.
     """
     values, digest = _read(path, (dimensions,))
     return _bytes(path, values), digest
 
 
 def read_idx_labels(path: Path) -> tuple[NDArray[np.uint8], str]:
-    """Read the labels of a data set: as `read_idx` in one dimension, or in two with the label in the first column.
+    """Read labels as `read_idx` does, in one dimension, or in two dimensions with the label in the first column.
 
-    The labels of QMNIST have two dimensions: its other columns say who wrote a digit.
+    The labels of QMNIST have two dimensions, because further columns say who wrote a digit.
     """
     values, digest = _read(path, (1, 2))
     if values.ndim > 1:
@@ -143,7 +143,7 @@ def _counted(dimensions: int) -> str:
 
 
 def _type(magic: bytes, path: Path) -> tuple[_Type, int]:
-    """The type of values and the number of dimensions, by the first bytes of an idx file."""
+    """Find the type of values and the number of dimensions from the first bytes of an idx file."""
     if len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in _TYPES and 1 <= magic[3] <= _MOST_DIMENSIONS:  # noqa: PLR2004
         return _TYPES[magic[2]], magic[3]
     with path.open("rb") as file:
@@ -154,7 +154,7 @@ def _type(magic: bytes, path: Path) -> tuple[_Type, int]:
 
 
 def _content(start: bytes, magic: bytes) -> str:
-    """What a file is that is no idx file: `start` begins it, `magic` begins what is left when it is decompressed."""
+    """Describe a file that is not an idx file by its first bytes: `start` as stored, `magic` after decompression."""
     if not magic:
         return "empty"
     if start.lstrip()[:1] == b"<":

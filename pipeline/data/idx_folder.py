@@ -1,7 +1,7 @@
-"""A data set as a folder of four idx files: which file is which, by the names that are in use.
+"""A data set as a folder of four idx files: the common file names show the role of each file.
 
-MNIST's own names are `train-images-idx3-ubyte` and so on. Others are derived from them:
-`emnist-letters-test-labels-idx1-ubyte.gz`, `qmnist-train-labels-idx2-int.gz`, `T10K-IMAGES.IDX3-UBYTE`; torchvision
+MNIST's own names are `train-images-idx3-ubyte` and so on. Other data sets use similar names:
+`emnist-letters-test-labels-idx1-ubyte.gz`, `qmnist-train-labels-idx2-int.gz`, `T10K-IMAGES.IDX3-UBYTE`. Torchvision
 puts the files into a folder `raw`.
 """
 
@@ -18,11 +18,11 @@ _ROLES: Final = {
     "test images": "t10k-images-idx3-ubyte",
     "test labels": "t10k-labels-idx1-ubyte",
 }
-"""MNIST's name of the file of each role."""
+"""MNIST's file name for each role."""
 _WORDS: Final = {"train": "training", "training": "training", "t10k": "test", "test": "test",
                  "images": "images", "image": "images", "labels": "labels", "label": "labels"}  # fmt: skip
 _LISTED: Final = 12
-"""Names of a folder that a message lists."""
+"""How many file names a message lists."""
 
 
 class IdxFiles(NamedTuple):
@@ -38,11 +38,11 @@ def find_idx_files(folder: Path, given_as: str) -> IdxFiles:
     """Find the four files in a folder, or in its subfolder `raw`.
 
     Args:
-        folder: the absolute path of it.
+        folder: absolute path of the folder.
         given_as: what the user wrote, and where: "source is 'idx'".
 
     Raises:
-        PipelineError: if the folder is not there, or if a file is missing or could be one of several.
+        PipelineError: the folder does not exist, or for one of the roles there is no file or more than one.
     """
     names = _names(folder, given_as)
     raw = next((name for name in names if name.lower() == "raw" and (folder / name).is_dir()), None)
@@ -77,13 +77,13 @@ def _names(folder: Path, given_as: str) -> list[str]:
 
 
 def _by_role(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
-    """The files of each role; where MNIST's own names are there, those of other names do not count."""
+    """Find the files for each role; if a file has MNIST's own name, the others for this role are ignored."""
     roles: dict[str, dict[str, Path]] = {role: {} for role in _ROLES}
     for name in names:
         words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word not in ("", "gz")]
         role = " ".join(sorted({_WORDS[word] for word in words if word in _WORDS}, reverse=True))
         if role in roles and {"idx1", "idx2", "idx3", "ubyte"} & set(words) and (folder / name).is_file():
-            # Of a file and its compressed copy, either will do: the plain one comes first, being shorter.
+            # A file and its compressed copy are equal; the plain file comes first, because its name is shorter.
             roles[role].setdefault("-".join(words), folder / name)
     return {
         role: [files[_ROLES[role]]] if _ROLES[role] in files else list(files.values()) for role, files in roles.items()
@@ -91,7 +91,7 @@ def _by_role(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Some names in a line; what would change a terminal is escaped."""
+    """List some names in a line; control characters are escaped, because they could change the terminal."""
     shown = [name if name.isprintable() else repr(name)[1:-1] for name in names[:_LISTED]]
     more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
     return ", ".join(shown + more)

@@ -1,8 +1,8 @@
-"""Which pixels of a picture are ink: what is darker or lighter than the paper close by, in strokes as of a digit.
+"""Finding the ink of a picture: strokes that are darker or lighter than the paper around them.
 
-The paper's level is estimated at every pixel by a morphological closing, which fills whatever is narrower than its
-window. So gradients, shadows and vignettes are no ink. Lines, frames, specks and what reaches in over the picture's
-border are left out.
+A morphological closing estimates the paper's level at every pixel, because a closing fills everything narrower than its
+window. Therefore gradients, shadows and vignettes do not count as ink. Lines, frames, specks and objects that cross the
+picture's border are removed.
 """
 
 from collections.abc import Iterator
@@ -16,33 +16,33 @@ Greys = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 _LONGEST: Final = 400
-"""Pixels to which the longer side of a larger picture is reduced."""
+"""The longest side in pixels; larger pictures are reduced."""
 _SHORTEST: Final = 100
-"""Pixels to which the shorter side of a smaller picture is enlarged."""
+"""The least length of the shorter side in pixels; smaller pictures are enlarged."""
 _WINDOW: Final = 0.35
-"""The share of the shorter side that the closing's window takes: wider than any stroke, narrower than the paper."""
+"""The closing's window as a share of the shorter side: wider than any stroke, narrower than the paper."""
 _LINE_WINDOW: Final = 0.2
-"""The same share where lines and frames are looked for; on slopes a narrower window shows less that is no line."""
+"""The same share in the search for lines and frames; a narrower window finds fewer false lines in gradients."""
 _DARKEST_PAPER: Final = 128.0
-"""The paper's level below which contrast is no longer relative to it, because noise would grow."""
+"""Contrast is relative to the paper's level, but at least to this level, because noise would grow on dark paper."""
 _FAINTEST: Final = 0.05
 """The least contrast of ink, 1 being black on white."""
 _NOISES: Final = 6.0
-"""How many standard deviations of the paper's noise ink has to stand out."""
+"""The least contrast of ink, in standard deviations of the paper's noise."""
 _STROKE_LEVEL: Final = 0.4
-"""The share of the digit's own contrast from which a pixel is ink."""
+"""A pixel is ink if it has at least this share of the digit's own contrast."""
 _OUTLINE: Final = 0.95
-"""The share of each side of a rectangle along which a frame has to run."""
+"""A component is a frame if it covers at least this share of each side of its bounding rectangle."""
 _AS_DARK: Final = 0.25
-"""The share of the ink's contrast that paper may be lighter than the ink and still counts as as dark."""
+"""Pixels count as dark as the ink if they are lighter by at most this share of the ink's contrast."""
 _SMALLEST: Final = 0.04
-"""The share of the longer side below which a component is dust."""
+"""Components smaller than this share of the longer side are dust."""
 _COMPANION: Final = 0.25
-"""The share of the largest component's extent that another component needs to be part of the digit."""
+"""A component belongs to the digit if its extent is at least this share of the largest component's."""
 _THINNEST_FRAME: Final = 0.05
-"""The share of its side up to which the line of a frame, or a ruled line, is thick."""
+"""The greatest thickness of a frame's line, or of a ruled line, as a share of the side."""
 _BORDER: Final = 0.02
-"""The share of the shorter side within which a component touches the border."""
+"""A component touches the border if its distance is at most this share of the shorter side."""
 _EIGHT: Final = np.ones((3, 3), bool)
 
 
@@ -50,10 +50,10 @@ class Ink(NamedTuple):
     """The ink of a picture.
 
     Attributes:
-        strength: (height, width), 0 where there is paper, 1 where the ink is thickest.
-        boxes: of the components that are kept, as slices of rows and columns.
-        clarity: contrast between ink and paper beside the noise.
-        exclusive: the share of the pixels as dark as the ink that are ink; of paper taken for ink, others are paper.
+        strength: (height, width), from 0 for paper to 1 for the strongest ink.
+        boxes: bounding boxes of the digit's components, as slices of rows and columns.
+        clarity: the contrast between ink and paper, divided by the noise.
+        exclusive: the share of ink among all pixels as dark as the ink; low if paper was taken for ink.
     """
 
     strength: Greys
@@ -63,10 +63,10 @@ class Ink(NamedTuple):
 
 
 class _Contrast(NamedTuple):
-    """How much every pixel stands out from the paper close by.
+    """The contrast between every pixel and the paper around it.
 
     Attributes:
-        level: the picture, smoothed as far as its noise asks for.
+        level: the picture, smoothed the more, the more noise it has.
         values: how much darker than the paper each pixel is, as a share of the paper's level.
         noise: standard deviation of the values on paper.
     """
@@ -77,7 +77,7 @@ class _Contrast(NamedTuple):
 
     @property
     def floor(self) -> float:
-        """The least value that is no noise."""
+        """The least value that cannot be noise."""
         return max(_FAINTEST, _NOISES * self.noise)
 
 
@@ -88,7 +88,7 @@ def find_ink(picture: NDArray[Any]) -> Ink | None:
         picture: (height, width, channels), any size, 0 to 255; dark on light or light on dark.
 
     Returns:
-        Its ink, in a size that suits the search, or None where there is only paper.
+        The ink of the resized picture, or None if there is only paper.
     """
     picture = _resized(picture)
     found = []
@@ -100,7 +100,7 @@ def find_ink(picture: NDArray[Any]) -> Ink | None:
 
 
 def _resized(picture: NDArray[Any]) -> Greys:
-    """Averaged over blocks of pixels if it is large, interpolated if it is small."""
+    """Reduce a large picture by averaging blocks of pixels; enlarge a small one by interpolation."""
     block = -(-max(picture.shape[:2]) // _LONGEST)
     if block == 1:
         factor = -(-_SHORTEST // min(picture.shape[:2]))
@@ -113,14 +113,14 @@ def _resized(picture: NDArray[Any]) -> Greys:
 
 
 def _channels(picture: Greys) -> Iterator[Greys]:
-    """Every channel, because ink may be visible in one of them alone, and their mean, in which noise is least."""
+    """Give every channel, because ink may be visible in only one, and their mean, because its noise is lowest."""
     yield from np.moveaxis(picture, 2, 0)
     if picture.shape[2] > 1:
         yield picture.mean(axis=2)
 
 
 def _ink(level: Greys) -> Ink | None:
-    """The ink that is darker than the paper, if there is any."""
+    """Find ink that is darker than the paper, if there is any."""
     level = _without_dust(level)
     level = 255 - _without_frames(255 - level)
     found = _contrast(_without_rules(_without_frames(level)), _WINDOW, "odd")
@@ -140,7 +140,7 @@ def _ink(level: Greys) -> Ink | None:
 
 
 def _strength(values: Greys, kept: Mask, usual: float) -> Greys:
-    """Contrast as a share of what is usual close by, as ink in a shadow is as strong as ink in the light."""
+    """Divide contrast by the usual contrast nearby, because ink in a shadow has less contrast but is as strong."""
     near = ndimage.maximum_filter(np.where(kept, values, 0), max(3, min(kept.shape) // 8))
     near = ndimage.gaussian_filter(near, min(kept.shape) / 20)
     strength = np.clip(values / np.maximum(near, _STROKE_LEVEL * usual), 0, 1)
@@ -162,14 +162,14 @@ def _contrast(level: Greys, window: float, beyond: Literal["odd", "even"]) -> _C
 
 
 def _paper(level: Greys, window: float, beyond: Literal["odd", "even"]) -> Greys:
-    """The level of the paper at every pixel, by a closing; beyond the border, slopes go on ("odd") or turn ("even")."""
+    """Estimate the paper's level by a closing; outside the border, slopes go on ("odd") or turn ("even")."""
     half = int(window * min(level.shape) / 2)
     padded = np.pad(level, half, mode="reflect", reflect_type=beyond)
     return np.asarray(ndimage.grey_closing(padded, size=2 * half + 1)[half:-half, half:-half])
 
 
 def _without_dust(level: Greys) -> Greys:
-    """Specks filled with the median around them: a closing would take the paper between specks for ink."""
+    """Fill specks with the median around them, because a closing would take the paper between specks for ink."""
     smooth = ndimage.median_filter(level, 7)
     labels, _ = ndimage.label(np.abs(level - smooth) > 255 * _FAINTEST, _EIGHT)
     boxes = ndimage.find_objects(labels)
@@ -178,13 +178,13 @@ def _without_dust(level: Greys) -> Greys:
 
 
 def _without_frames(level: Greys) -> Greys:
-    """Frames filled with the paper around them."""
+    """Fill frames with the paper around them."""
     frames = ndimage.binary_dilation(_frames(_stands_out(level, "even")), _EIGHT)
     return np.where(frames, _paper(level, _LINE_WINDOW, "even"), level)
 
 
 def _without_rules(level: Greys) -> Greys:
-    """Ruled lines filled with what is on both sides of them, which is ink where a stroke crosses them."""
+    """Fill ruled lines with the pixels on both sides, which are ink where a stroke crosses a line."""
     mask = _stands_out(level, "odd")
     for lines, thickness, size in (
         (*_ruled(mask), (1, 0)),
@@ -202,7 +202,7 @@ def _stands_out(level: Greys, beyond: Literal["odd", "even"]) -> Mask:
 
 
 def _ruled(mask: Mask) -> tuple[Mask, int]:
-    """Thin lines from the left border to the right one, slanted by at most 3 % of the width, and their thickness."""
+    """Find thin lines from the left to the right border, slanted by at most 3 % of the width, and their thickness."""
     height, width = mask.shape
     thickest = max(1, round(_THINNEST_FRAME * min(mask.shape)))
     slant = round(0.03 * width)
@@ -224,7 +224,7 @@ def _ruled(mask: Mask) -> tuple[Mask, int]:
 
 
 def _frames(mask: Mask) -> Mask:
-    """Components that are the outline of a rectangle."""
+    """Find components that are the outline of a rectangle."""
     labels, _ = ndimage.label(mask, _EIGHT)
     frames = np.zeros_like(mask)
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
@@ -241,7 +241,7 @@ def _frames(mask: Mask) -> Mask:
 
 
 def _digit(mask: Mask) -> Mask:
-    """The components that are strokes of a digit: large enough, and inside the picture if any is."""
+    """Find the strokes of a digit: large components inside the picture, or if there are none, those that it cuts."""
     labels, count = ndimage.label(mask, _EIGHT)
     boxes = ndimage.find_objects(labels)
     extents = np.array([max(side.stop - side.start for side in box) for box in boxes])
@@ -262,6 +262,6 @@ def _is_inside(box: tuple[slice, slice], shape: tuple[int, ...]) -> bool:
 
 
 def _is_cut(component: Mask, box: tuple[slice, slice]) -> bool:
-    """Whether it is a digit that the border cuts, rather than a shadow along the border."""
+    """Whether a component at the border is a digit that the border cuts, and not a shadow along the border."""
     contact = component[0].sum() + component[-1].sum() + component[:, 0].sum() + component[:, -1].sum()
     return bool(contact <= 0.5 * max(side.stop - side.start for side in box))

@@ -1,4 +1,4 @@
-"""Picture files as arrays: which files of a folder are pictures, and the pixels of each as a viewer shows them."""
+"""Picture files as arrays: finds out which files are pictures, and reads their pixels as a viewer shows them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 _SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 _LARGEST: Final = 1600
-"""Pixels of the longer side beyond which a picture is reduced, so that it takes little memory."""
+"""The longest side in pixels; larger pictures are reduced, so that they take little memory."""
 
 ACCEPTED: Final = "PNG, JPEG, WebP, BMP, GIF or TIFF"
 
 
 def is_picture(file: Path) -> bool:
-    """Whether a file is a picture by its name or its content; it may be damaged."""
+    """Whether a file is a picture, by its name or its content; the picture may be damaged."""
     from PIL import Image
 
     if file.suffix.lower() in _SUFFIXES:
@@ -36,11 +36,11 @@ def read_picture(file: Path) -> NDArray[Any]:
     """Read the first picture of a file.
 
     Returns:
-        (height, width, channels), 0 to 255, upright, with paper where the picture is transparent; one channel for
-        grey pictures.
+        (height, width, channels), 0 to 255, upright; transparent pixels become paper, and grey pictures have one
+        channel.
 
     Raises:
-        PipelineError: naming the file and what is wrong with it.
+        PipelineError: the file cannot be read; the message names the file and the reason.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -67,7 +67,7 @@ def _pixels(image: "Image") -> NDArray[Any]:
 
 
 def _on_paper(image: "Image") -> "Image":
-    """A transparent picture on white paper, or on black if its ink is light."""
+    """Put a transparent picture on white paper, or on black paper if its ink is light."""
     from PIL import Image
 
     coloured = image.convert("RGBA")

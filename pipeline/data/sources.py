@@ -1,4 +1,4 @@
-"""Where data sets come from: MNIST and the bundled digits by their names, others from a folder of idx files."""
+"""The sources of data sets: MNIST and scikit-learn's digits have names; others come from a folder of idx files."""
 
 import os
 import tempfile
@@ -32,7 +32,7 @@ _DIGITS_FOR_TRAINING: Final = 1437
 
 
 class Raw(NamedTuple):
-    """A data set as it comes: images (n, rows, columns) and labels (n,), all uint8."""
+    """A data set as its source gives it: images (n, rows, columns) and labels (n,), all uint8."""
 
     train_images: Images
     train_labels: Images
@@ -41,7 +41,7 @@ class Raw(NamedTuple):
 
 
 def read_source(name: str, source: Path | None, *, quiet: bool) -> Raw:
-    """Read a data set from where it comes.
+    """Read a data set from its source.
 
     Args:
         name: one of `BUILT_IN`, or any other together with `source`.
@@ -49,8 +49,8 @@ def read_source(name: str, source: Path | None, *, quiet: bool) -> Raw:
         quiet: show no progress.
 
     Raises:
-        UsageError: for a name that nothing is known of, or a source for data that has none.
-        PipelineError: if the data cannot be had, read or verified, or is not one data set.
+        UsageError: the name is unknown, or `source` is given for data that needs no source.
+        PipelineError: the data cannot be downloaded, read or verified, or the files do not match each other.
     """
     if name in BUILT_IN:
         raw = BUILT_IN[name](source, quiet)
@@ -66,7 +66,7 @@ def read_source(name: str, source: Path | None, *, quiet: bool) -> Raw:
 
 
 def _digits(source: Path | None, _quiet: bool) -> Raw:
-    """The 8 x 8 digits bundled with scikit-learn: the first 1,437 to train on, the last 360 to test on."""
+    """Read the 8 x 8 digits bundled with scikit-learn: the first 1,437 for training, the last 360 for testing."""
     if source:
         raise UsageError(
             f"dataset is 'digits', which is bundled with scikit-learn, and source is {str(source)!r}; leave the source "
@@ -82,7 +82,7 @@ def _digits(source: Path | None, _quiet: bool) -> Raw:
 
 
 def _mnist(source: Path | None, quiet: bool) -> Raw:
-    """MNIST from `source`, else the folder that MNIST_DIR names, else the public mirrors."""
+    """Read MNIST from `source`, or from the folder in MNIST_DIR, or from the public mirrors."""
     if source:
         return _read_folder(source, "source", MNIST_DIGESTS)
     if os.environ.get("MNIST_DIR"):
@@ -96,16 +96,16 @@ def _mnist(source: Path | None, quiet: bool) -> Raw:
 
 
 BUILT_IN: Final[Mapping[str, Callable[[Path | None, bool], Raw]]] = {"mnist": _mnist, "digits": _digits}
-"""The data sets that need no description, by name: how each is had."""
+"""The data sets that need no `source`: the function that reads each, by name."""
 
 
 def _read_folder(folder: Path, option: str, digests: Mapping[str, str] | None = None) -> Raw:
-    """The four idx files of a folder, verified where their digests are known.
+    """Read the four idx files of a folder, and verify them if their digests are known.
 
     Args:
-        folder: as the user wrote it.
-        option: with which the user gave it.
-        digests: by MNIST's names of the files.
+        folder: the folder as the user wrote it.
+        option: the option with which the user gave the folder.
+        digests: the right digests, by MNIST's file names.
     """
     try:
         absolute = folder.expanduser().absolute()
@@ -118,7 +118,7 @@ def _read_folder(folder: Path, option: str, digests: Mapping[str, str] | None = 
 
 
 def read_verified(path: Path, *, file: str, digests: Mapping[str, str] | None) -> Images:
-    """One of the four files; `file` is its name in MNIST."""
+    """Read one of the four files and check its digest; `file` is its name in MNIST."""
     array, digest = read_idx(path, 3) if "images" in file else read_idx_labels(path)
     if digests and digest != digests[file]:
         raise IdxError(
@@ -130,7 +130,7 @@ def read_verified(path: Path, *, file: str, digests: Mapping[str, str] | None) -
 
 
 def _check(name: str, raw: Raw) -> None:
-    """Refuse arrays that are not one data set."""
+    """Refuse arrays that do not match each other."""
     for split, images, labels in (("training", *raw[:2]), ("test", *raw[2:])):
         if len(images) != len(labels):
             raise PipelineError(
