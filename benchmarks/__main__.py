@@ -82,7 +82,7 @@ def _chosen(_context: click.Context, _option: click.Parameter, text: str) -> tup
 
 def _command(settings: Settings) -> str:
     """The command that measures this, without the folders, which are the user's own."""
-    told = {
+    options = {
         "dataset": (settings.dataset, "mnist"),
         "epochs": (settings.epochs, _EPOCHS),
         "whole-epochs": (settings.whole_epochs, _WHOLE_EPOCHS),
@@ -91,7 +91,7 @@ def _command(settings: Settings) -> str:
         "contenders": (",".join(settings.contenders), ",".join(CONTENDERS)),
     }
     return " ".join(
-        ["python -m benchmarks", *(f"--{name} {value}" for name, (value, usual) in told.items() if value != usual)]
+        ["python -m benchmarks", *(f"--{name} {value}" for name, (value, usual) in options.items() if value != usual)]
     )
 
 

@@ -212,7 +212,7 @@ _REGISTER = click.option(
 )
 
 
-def _told(values: dict[str, Any]) -> dict[str, str]:
+def _parameters(values: dict[str, Any]) -> dict[str, str]:
     """Parameters as MLflow keeps them."""
     return {name: _text(name, value) for name, value in values.items()}
 
@@ -248,7 +248,7 @@ def prepare(dataset: str, settings: "Settings") -> None:
     """Bring a data set into the data folder, verified."""
     from pipeline import commands
 
-    commands.prepare(dataset, settings, _told({"dataset": dataset}))
+    commands.prepare(dataset, settings, _parameters({"dataset": dataset}))
 
 
 @main.command()
@@ -266,7 +266,7 @@ def train(settings: "Settings", **values: Any) -> None:
     if settings.dry_run:
         commands.show_plan("train", [config], settings, alone=True)
     else:
-        commands.train_one(config, settings, _told(values))
+        commands.train_one(config, settings, _parameters(values))
 
 
 @main.command()
@@ -307,7 +307,7 @@ def grid(
     if settings.dry_run:
         commands.show_plan("grid", configs, settings)
     else:
-        commands.train_all("grid", configs, settings, _told({**networks, **values}))
+        commands.train_all("grid", configs, settings, _parameters({**networks, **values}))
 
 
 @main.command()
@@ -338,7 +338,7 @@ def sweep(settings: "Settings", **values: Any) -> None:
     if settings.dry_run:
         commands.show_plan("sweep", configs, settings)
     else:
-        commands.train_all("sweep", configs, settings, _told(values))
+        commands.train_all("sweep", configs, settings, _parameters(values))
 
 
 @main.command()
@@ -353,7 +353,7 @@ def predict(model_uri: str, images: Path, verbose: bool) -> None:
 
     if verbose:
         _be_verbose()
-    commands.predict(model_uri, images, _told({"model": model_uri, "images": images}))
+    commands.predict(model_uri, images, _parameters({"model": model_uri, "images": images}))
 
 
 class _Search(click.Command):
@@ -417,7 +417,7 @@ def search(space: str, settings: "Settings", **values: Any) -> None:
         say(describe_search(TrainingConfig(**of_network), Plan(**of_plan), settings))
         return
     parameters = {"space": str(searched), **{name: value for name, value in values.items() if name != "storage"}}
-    run(TrainingConfig(**of_network), searched, Plan(**of_plan), settings, _told(parameters))
+    run(TrainingConfig(**of_network), searched, Plan(**of_plan), settings, _parameters(parameters))
 
 
 @main.command()
@@ -434,7 +434,7 @@ def report(output: Path, data_dir: Path | None, verbose: bool, **values: Any) ->
 
     if verbose:
         _be_verbose()
-    commands.report(TrainingConfig(**values), output, _told({**values, "output": output}), data_dir=data_dir)
+    commands.report(TrainingConfig(**values), output, _parameters({**values, "output": output}), data_dir=data_dir)
 
 
 @main.command()
@@ -451,6 +451,6 @@ def reproduce(seeds: list[int], trials: int, output: Path, settings: "Settings",
     """Prepare, train the grid and the studies, search and report, reusing all that is finished."""
     from pipeline import commands
 
-    told = _told({**values, "seeds": seeds, "trials": trials, "output": output})
+    parameters = _parameters({**values, "seeds": seeds, "trials": trials, "output": output})
     base = TrainingConfig(**values)
-    commands.reproduce(base, settings, told, seeds=seeds, trials=trials, output=output)
+    commands.reproduce(base, settings, parameters, seeds=seeds, trials=trials, output=output)

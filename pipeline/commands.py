@@ -38,7 +38,7 @@ from pipeline.training.task import Outcome, Status, evaluation_split
 
 
 def prepare(name: str, settings: Settings, parameters: Mapping[str, str], parent_id: str | None = None) -> Dataset:
-    """Bring a data set into the data folder; its run shows what is in it."""
+    """Bring a data set into the data folder, and log a run that shows its content."""
     store = Store.open()
     dataset = prepared(name, settings)
     with command_run(store, f"prepare {name}", parameters, parent_id=parent_id) as run:
@@ -66,7 +66,7 @@ def train_all(
     *,
     parent_id: str | None = None,
 ) -> list[Outcome]:
-    """Train networks on all cores under one parent run, reusing those that are finished."""
+    """Train networks on all cores under one parent run; finished networks are reused."""
     return _train(title, configs, settings, parameters, parent_id=parent_id)
 
 
@@ -96,11 +96,11 @@ def _train(
     parent_id: str | None = None,
     alone: bool = False,
 ) -> list[Outcome]:
-    """Train networks and say what came out, also where the user stopped them.
+    """Train networks and print their results, also after the user stopped them.
 
     Raises:
         Interrupted: on Ctrl-C or SIGTERM.
-        PipelineError: if not all of them are finished.
+        PipelineError: some of them are not finished.
     """
     check_name(settings.register)
     store = Store.open()
@@ -126,10 +126,10 @@ def _train(
 
 
 def predict(model_uri: str, images: Path, parameters: Mapping[str, str]) -> None:
-    """Classify images with a trained network; its run holds the table and a picture of what the network saw.
+    """Classify images with a trained network, and log a run with the table and the images as the network saw them.
 
     Raises:
-        PipelineError: naming pictures that cannot be read, after the others are classified.
+        PipelineError: some pictures cannot be read; the others are classified before this error names them.
     """
     store = Store.open()
     check_not_moved(store)
@@ -165,14 +165,14 @@ def report(
     *,
     data_dir: Path | None = None,
 ) -> Path:
-    """Turn the finished runs into the report, in a folder and among the artifacts of its run; returns its path.
+    """Write the report of the finished runs to a folder and to the artifacts of the command's run; returns its path.
 
     Args:
-        base: names the data set and the hyperparameters.
+        base: the data set and the hyperparameters of the reported networks.
         output: folder of the report.
-        parameters: of the command, for its run.
-        parent_id: the run to fold it under.
-        data_dir: folder of prepared data, which only runs that kept no predictions need.
+        parameters: the command's parameters, which its run logs.
+        parent_id: the parent of the command's run.
+        data_dir: folder of prepared data; only runs without stored predictions need it.
     """
     store = Store.open()
     runs = Runs(store, base, data_dir)
@@ -203,22 +203,22 @@ def _register(store: Store, command: OwnedRun, outcomes: Sequence[Outcome], sett
 
 
 def _draw(store: Store, command: OwnedRun, title: str, outcomes: Sequence[Outcome], dataset: Dataset) -> None:
-    """Store the pictures of a grid: all curves on one axis, and the accuracy of each activation with each loss."""
+    """Store the pictures of a grid: all curves in one figure, and the accuracy of each activation with each loss."""
     done = {outcome.config: outcome for outcome in outcomes if outcome.status == Status.FINISHED and outcome.run_id}
     if not done:
         return
-    part = evaluation_split(next(iter(done)))
+    split = evaluation_split(next(iter(done)))
     with decoration("curves.png"):
         curves = {}
         for config, outcome in done.items():
             batches = batches_an_epoch(config, dataset)
-            points = store.history(str(outcome.run_id), f"{part}/accuracy")
+            points = store.history(str(outcome.run_id), f"{split}/accuracy")
             curves[config] = [(point.step / batches, point.value) for point in points]
-        command.log_figure(figures.overlay(title, curves, f"{part} accuracy"), "curves.png")
+        command.log_figure(figures.overlay(title, curves, f"{split} accuracy"), "curves.png")
     if len({replace(config, hidden_sizes=(128,), activation="relu", loss="hinge", seed=0) for config in done}) == 1:
         with decoration("accuracy_map.png"):
-            accuracies = {config: outcome.metrics[f"{part}_accuracy"] for config, outcome in done.items()}
-            command.log_figure(figures.accuracy_map(f"{title}: {part} accuracy", accuracies), "accuracy_map.png")
+            accuracies = {config: outcome.metrics[f"{split}_accuracy"] for config, outcome in done.items()}
+            command.log_figure(figures.accuracy_map(f"{title}: {split} accuracy", accuracies), "accuracy_map.png")
 
 
 def reproduce(
@@ -230,14 +230,14 @@ def reproduce(
     trials: int,
     output: Path,
 ) -> None:
-    """Prepare the data, train grid and studies, search, report.
+    """Prepare the data, train the grid and the studies, search, and write the report.
 
     Args:
-        base: names the data set and the hyperparameters.
-        settings: where and how.
-        parameters: of the command, for its run.
-        seeds: each network of grid and studies once a seed.
-        trials: of the search.
+        base: the data set and the hyperparameters that all networks share.
+        settings: where and how to work.
+        parameters: the command's parameters, which its run logs.
+        seeds: each network of grid and studies is trained once with each seed.
+        trials: the number of finished trials of the search.
         output: folder of the report.
     """
     networks = experiments.grid(
@@ -250,15 +250,15 @@ def reproduce(
         say(describe_search(_weak(base), Plan(trials, seeds=seeds), settings))
         say(f"\nAt the end comes the report in {output}.")
         return
-    told = {**base.parameters(), "seeds": ",".join(map(str, seeds))}
+    shared = {**base.parameters(), "seeds": ",".join(map(str, seeds))}
     with command_run(Store.open(), f"reproduction {base.dataset}", parameters) as run:
         parent_id = run.run_id
         prepare(base.dataset, settings, {"dataset": base.dataset}, parent_id)
-        train_all("grid", networks, settings, told, parent_id=parent_id)
-        train_all("sweep", swept, settings, told, parent_id=parent_id)
-        searched = {**told, "trials": str(trials)}
+        train_all("grid", networks, settings, shared, parent_id=parent_id)
+        train_all("sweep", swept, settings, shared, parent_id=parent_id)
+        of_search = {**shared, "trials": str(trials)}
         plan = Plan(trials, seeds=seeds)
-        search(_weak(base), Space.parse(DEFAULT_SPACE), plan, settings, searched, parent_id=parent_id)
+        search(_weak(base), Space.parse(DEFAULT_SPACE), plan, settings, of_search, parent_id=parent_id)
         report(base, output, {"dataset": base.dataset}, parent_id, data_dir=settings.data_dir)
         with decoration("The description"):
             run.describe("Every step of the reproduction is folded under this run; the last, the report, has it all.")

@@ -1,4 +1,4 @@
-"""The configuration of one training: everything that decides a network's result, and the fingerprint that names it."""
+"""The configuration of one training: the settings that decide its result, and their fingerprint."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ def format_init_std(value: float | str | Sequence[float]) -> str:
 
 
 def _parameter(default: Any, text: str, **conversion: Callable[[Any], Any]) -> Any:
-    """Declare a hyperparameter; `parse` and `format` convert from and to text where its type alone does not."""
+    """Declare a hyperparameter; `parse` and `format` convert from and to text if its type cannot."""
     return field(default=default, metadata={"help": text, **conversion})
 
 
@@ -109,7 +109,7 @@ class TrainingConfig:
     validation: bool = _parameter(False, "Hold out the last sixth of the training images and evaluate on it.")
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained and bring numbers to their declared type."""
+        """Refuse values that cannot be trained, and convert numbers to their declared types."""
         sizes = tuple(self.hidden_sizes)
         _require("hidden_sizes", format_sizes(sizes), _SIZES, bool(sizes) and all(units >= 1 for units in sizes))
         object.__setattr__(self, "hidden_sizes", sizes)
@@ -176,7 +176,7 @@ class TrainingConfig:
         return {**{item.name: self._text(item) for item in fields(self)}, "hidden_layers": str(self.hidden_layers)}
 
     def changes(self) -> dict[str, str]:
-        """The fields that are not at their default, as text."""
+        """The fields whose values differ from their defaults, as text."""
         return {item.name: self._text(item) for item in fields(self) if getattr(self, item.name) != item.default}
 
     def _text(self, item: "Field[Any]") -> str:
@@ -184,15 +184,15 @@ class TrainingConfig:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> "TrainingConfig":
-        """The configuration that `parameters` describe, as MLflow kept them.
+        """Restore a configuration from the parameters of its run in MLflow.
 
-        A field that is missing, because it is newer than the run, has its default. A run that has `hidden_layers`
-        but no `hidden_sizes` is of the published sizes, because it was made when there were no others.
+        A missing field gets its default, because the run is older than the field. A run with `hidden_layers` but
+        without `hidden_sizes` has the published sizes, because older versions had no others.
 
         Raises:
             KeyError: there is no `dataset`, so the parameters are not those of a network.
-            UsageError: a value is not one that a configuration can have.
-            ValueError: a text is not of the field's type.
+            UsageError: a configuration cannot have one of the values.
+            ValueError: a text does not have the type of its field.
         """
         known = dict(parameters)
         if "hidden_sizes" not in known and "hidden_layers" in known:
@@ -201,9 +201,9 @@ class TrainingConfig:
         return cls(dataset=values.pop("dataset"), **values)
 
     def fingerprint(self, dataset_digest: str) -> str:
-        """A digest of all that decides the result: the fields that are not at their default, data and arithmetic.
+        """Digest everything that decides the result: the changed fields, the data and `model.ARITHMETIC`.
 
-        A default must never change, because old runs with it would then be taken for runs with the new one.
+        A default must never change, because the fingerprints of old runs would then stand for the new default.
         """
         text = json.dumps([self.changes(), dataset_digest, model.ARITHMETIC], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]

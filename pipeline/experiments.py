@@ -10,7 +10,7 @@ from pipeline.errors import UsageError
 
 LEARNING_RATES: Final = (0.01, 0.02, 0.03, 0.06, 0.09, 0.12)
 WEAK_NETWORK: Final = TrainingConfig(hidden_sizes=(128,), activation="sigmoid", loss="euclidean")
-"""The network that the published studies try to better."""
+"""The network that the published studies try to improve."""
 
 STUDIES: Final[Mapping[str, tuple[TrainingConfig, ...]]] = {
     "max_epoch": (replace(WEAK_NETWORK, max_epoch=400),),
@@ -31,7 +31,7 @@ INITIALISATIONS: Final[Sequence[float | str | tuple[float, ...]]] = (
     (0.05, 0.2),
     (0.01, 0.1),
 )
-"""What the publication may have meant: it does not say how its weights begin."""
+"""Candidates for the published initialization, which the publication does not describe."""
 OPEN_STUDIES: Final[Mapping[str, tuple[TrainingConfig, ...]]] = {
     "initialisation": tuple(
         TrainingConfig(hidden_sizes=sizes, activation=activation, loss="euclidean", init_std=init_std)
@@ -40,7 +40,7 @@ OPEN_STUDIES: Final[Mapping[str, tuple[TrainingConfig, ...]]] = {
         )
     ),
 }
-"""Studies of what the publication leaves open, by name; they are trained where they are asked for by name alone."""
+"""Studies of what the publication leaves open, by name; they are trained only if the user names them."""
 
 
 def sweep(
@@ -54,20 +54,20 @@ def sweep(
     max_epochs: Sequence[int] = (),
     seeds: Iterable[int] = (0,),
 ) -> list[TrainingConfig]:
-    """The published studies, or one of them, with values of one's own in the place of the published ones.
+    """List the configurations of the published studies, or of one study; given values replace the published ones.
 
     Args:
-        base: all that the studies do not vary.
-        study: one of STUDIES or OPEN_STUDIES; all STUDIES by default. One of OPEN_STUDIES has its own `init_std`.
-        hidden_sizes: instead of the study's network; so are `activation` and `loss`.
-        activation: of the last hidden layer.
-        loss: that is minimised.
-        learning_rates: instead of the study's.
-        max_epochs: instead of the study's.
-        seeds: each network once a seed.
+        base: the settings that the studies do not vary.
+        study: one of STUDIES or OPEN_STUDIES; all STUDIES by default. Each of OPEN_STUDIES has its own `init_std`.
+        hidden_sizes: replaces the study's hidden layers.
+        activation: replaces the study's activation.
+        loss: replaces the study's loss.
+        learning_rates: replace the study's learning rate.
+        max_epochs: replace the study's number of epochs.
+        seeds: each network is trained once with each seed.
 
     Raises:
-        UsageError: for an unknown study or value.
+        UsageError: the study or a value is unknown.
 
     Example:
         >>> [each.max_epoch for each in sweep(TrainingConfig(), study="max_epoch", max_epochs=[100, 800])]
@@ -103,10 +103,10 @@ def grid(
     losses: Iterable[str],
     seeds: Iterable[int],
 ) -> list[TrainingConfig]:
-    """Every combination of the given networks and seeds, all else as in `base`.
+    """List every combination of the given values, with all other settings as in `base`.
 
     Raises:
-        UsageError: for an unknown name, or where nothing is asked for.
+        UsageError: a name is unknown, or there is no combination.
     """
     networks = [
         replace(base, hidden_sizes=sizes, activation=activation, loss=loss, seed=seed)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, made durable, then renamed."""
+"""Atomic writes: a file is written under another name, made durable, then renamed, so it is never half-written."""
 
 import os
 from contextlib import suppress
@@ -7,10 +7,10 @@ from uuid import uuid4
 
 
 def write_atomically(target: Path, content: bytes | memoryview) -> None:
-    """Write `content` so that `target` has either its old content or the new one, after a power failure too.
+    """Write `content` so that `target` has either its old or its new content, even after a power failure.
 
     Raises:
-        OSError: if it cannot be written; `target` is then as before.
+        OSError: the content cannot be written; `target` is unchanged.
 
     Example:
         >>> write_atomically(Path("results.md"), "# Results".encode())
@@ -29,7 +29,7 @@ def write_atomically(target: Path, content: bytes | memoryview) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; some file systems and Windows do not offer it."""
+    """Make the names in a folder durable, where the file system can do this."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

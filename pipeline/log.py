@@ -12,7 +12,7 @@ _LOGGER: Final = logging.getLogger("pipeline")
 
 
 def is_verbose() -> bool:
-    """Whether the user asked for the log, of libraries as well."""
+    """Whether the user asked for the log of the pipeline and of the libraries."""
     return VERBOSE in os.environ
 
 

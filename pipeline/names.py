@@ -1,4 +1,4 @@
-"""What runs are called: a network by what tells it from its siblings, and their parent by what they share.
+"""The names of runs: a network's name says how it differs from its siblings, their parent's name what they share.
 
 A run is named once, when it is created. Its parameters hold the full values.
 """
@@ -10,9 +10,9 @@ from typing import Any, Final
 from pipeline.config import TrainingConfig
 
 _NETWORK: Final = ("dataset", "hidden_sizes", "activation", "loss")
-"""The fields that a network's own name and the parent's data set say."""
+"""The fields that are already in the network's own name and in the parent's data set."""
 _UNSAID: Final = ("disp_freq", "test_epoch")
-"""The fields that decide when metrics are taken, and no result."""
+"""The fields that decide when metrics are logged, and that change no result."""
 _WORDS: Final[Mapping[str, Callable[[str], str]]] = {
     "learning_rate": lambda value: f"lr {value}",
     "weight_decay": lambda value: f"weight decay {value}",
@@ -22,15 +22,15 @@ _WORDS: Final[Mapping[str, Callable[[str], str]]] = {
     "hinge_margin": lambda value: f"margin {value}",
     "validation": lambda value: "validation" if value == "True" else "no validation",
 }
-"""How a setting is said, where its name and value are not the shortest way."""
+"""Shorter texts for some settings, instead of name and value."""
 _DIGITS: Final = 3
 _EVERY_DIGIT: Final = 17
 
 
 def network_names(configs: Iterable[TrainingConfig]) -> dict[TrainingConfig, str]:
-    """Name networks that stand side by side: the network, then the settings in which they differ.
+    """Name the networks of one parent: the network, then the settings in which they differ.
 
-    Numbers have three digits, unless two networks would have the same name then.
+    Numbers have three digits, or more where two networks would otherwise have the same name.
 
     Example:
         >>> list(network_names([TrainingConfig(seed=0), TrainingConfig(seed=1)]).values())
@@ -45,13 +45,13 @@ def network_names(configs: Iterable[TrainingConfig]) -> dict[TrainingConfig, str
 
 
 def varied_settings(configs: Iterable[TrainingConfig]) -> list[str]:
-    """The fields, apart from those of the network itself, in which configurations differ."""
+    """Find the fields in which configurations differ, apart from those in the network's own name."""
     every = list(configs)
     return [name for name in _settings() if len({getattr(config, name) for config in every}) > 1]
 
 
 def shared_settings(configs: Iterable[TrainingConfig]) -> str:
-    """The settings that all have alike and that are not the published ones: "lr 0.1, he, 50 epochs"."""
+    """Name the settings that all networks share and that differ from the published ones: "lr 0.1, he, 50 epochs"."""
     first, *others = configs
     shared = [
         said(name, getattr(first, name))
@@ -64,7 +64,7 @@ def shared_settings(configs: Iterable[TrainingConfig]) -> str:
 
 
 def parent_name(title: str, configs: Iterable[TrainingConfig]) -> str:
-    """Name the run that networks are folded under, by what they share.
+    """Name the parent run of networks by the settings that they share.
 
     Example:
         >>> parent_name("grid", [TrainingConfig(dataset="digits", learning_rate=0.1, max_epoch=50)])
@@ -80,13 +80,13 @@ def trial_name(number: int) -> str:
 
 
 def said(name: str, value: Any, digits: int = _DIGITS) -> str:
-    """A setting in a few letters: "lr 0.0123"."""
+    """Format a setting in a few letters: "lr 0.0123"."""
     text = shortened(value, digits)
     return _WORDS[name](text) if name in _WORDS else f"{name} {text}"
 
 
 def shortened(value: Any, digits: int = _DIGITS) -> str:
-    """A value as text, a float with a few digits."""
+    """Format a value; a float gets a few digits."""
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
@@ -95,7 +95,7 @@ def _name(config: TrainingConfig, varied: Iterable[str], digits: int) -> str:
 
 
 def _settings() -> list[str]:
-    """The fields that are not the network's own, those first that people vary most."""
+    """List the fields that are not in the network's own name; those that people vary most come first."""
     names = [item.name for item in fields(TrainingConfig) if item.name not in _NETWORK]
     first = ["learning_rate", "init_std", "max_epoch"]
     return [*first, *(name for name in names if name not in first)]

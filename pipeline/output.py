@@ -1,4 +1,4 @@
-"""What commands say: results first, in any encoding and without a secret; what only decorates them never fails them."""
+"""The output of commands, in any encoding and without secrets; a failed picture or description fails no command."""
 
 import os
 import shutil
@@ -13,12 +13,12 @@ from pipeline.redaction import redacted
 
 
 def say(text: str) -> None:
-    """Print to standard output; a closed pipe or a full disk is a warning, because the results are in the store."""
+    """Print to standard output; a closed pipe or a full disk is only a warning, because the store has the results."""
     try:
         _write(text, sys.stdout)
     except (OSError, ValueError) as error:
         warn(f"Standard output cannot be written ({first_line(error)}); the tracking store has the results.")
-        with suppress(OSError, ValueError):  # or Python would fail when it writes, at its end, what is still waiting
+        with suppress(OSError, ValueError):  # because Python would fail when it flushes the rest at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -34,7 +34,7 @@ def notice(text: str) -> None:
 
 
 def leave_terminal() -> None:
-    """Write no more to a terminal that was closed, because what is said there would fail, and the work with it."""
+    """Write nothing more to a closed terminal, because an error of such a write would end the work."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for descriptor in (1, 2):
@@ -45,15 +45,15 @@ def leave_terminal() -> None:
 
 @contextmanager
 def decoration(name: str, warn: Callable[[str], None] = warn) -> Iterator[None]:
-    """Make what fails inside the `with` a warning, because the results do not need it.
+    """Turn an error inside the `with` into a warning, because the results are complete without this output.
 
     Args:
-        name: of what is made: "curves.png".
+        name: name of the output: "curves.png".
         warn: called with the warning.
 
     Raises:
-        Interrupted: as it is, because the user wants to leave.
-        Lost: as it is, because the results are another process's to decorate.
+        Interrupted: raised inside the `with`, because the user wants to leave.
+        Lost: raised inside the `with`, because another process now makes this output.
     """
     try:
         yield
@@ -65,7 +65,7 @@ def decoration(name: str, warn: Callable[[str], None] = warn) -> Iterator[None]:
 
 
 def _folded(text: str, stream: TextIO) -> str:
-    """The text in lines that a terminal does not break; as it is where there is no terminal."""
+    """Break the text into lines that fit the terminal; without a terminal, the text stays as it is."""
     if not stream.isatty():
         return text
     width = shutil.get_terminal_size().columns

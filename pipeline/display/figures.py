@@ -1,6 +1,6 @@
-"""Pictures of runs, where people would rather look than read: curves, confusions, mistakes, grids and samples.
+"""Pictures of runs: curves, confusion matrices, mistakes, accuracy maps and samples.
 
-Figures are drawn on matplotlib's Agg canvas, without pyplot, which would keep every figure it ever made.
+Figures are drawn without pyplot, because pyplot keeps every figure in memory.
 """
 
 import textwrap
@@ -30,17 +30,17 @@ _TILES_A_ROW: Final = 10
 _LABELS: Final = {"accuracy": "accuracy (%)", "loss": "loss (mean over images)"}
 _LEGEND_WIDTH: Final = 2.6
 _LETTER_WIDTH: Final = 0.1
-"""Inches that a letter of a title takes at most, as a mean over its letters."""
+"""Inches of a title's width for each letter, at most."""
 _LOWEST: Final = 2.0
-"""Inches of height, at least: the margins of the axes alone take 1.1 and the title."""
+"""The least height in inches, without the title: the margins of the axes alone take 1.1."""
 _STYLES: Final = ("-", "--", ":", "-.")
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart by colour-blind people too (Okabe & Ito, 2008); styles and markers serve black and white."""
+"""Colours that colour-blind people can distinguish (Okabe & Ito, 2008); styles and markers help in black and white."""
 
 
-class Verdicts(NamedTuple):
-    """What a network says of images.
+class ScoredPredictions(NamedTuple):
+    """The scores that a network gave to images, and the right classes.
 
     Attributes:
         scores: (images, classes).
@@ -51,44 +51,44 @@ class Verdicts(NamedTuple):
     labels: NDArray[np.integer[Any]]
 
     @property
-    def said(self) -> NDArray[np.intp]:
+    def predicted(self) -> NDArray[np.intp]:
         """(images,), the class with the highest score."""
         classes: NDArray[np.intp] = self.scores.argmax(axis=1)
         return classes
 
     def confusions(self) -> NDArray[np.intp]:
-        """(classes, classes): how many images of the row's class were taken for the column's."""
+        """Count (classes, classes): the images of the row's class for which the column's class was predicted."""
         classes = self.scores.shape[1]
-        pairs = self.labels.astype(np.intp) * classes + self.said
+        pairs = self.labels.astype(np.intp) * classes + self.predicted
         return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
     def mistakes(self, most: int = MISTAKES) -> NDArray[np.intp]:
-        """Where images were taken for another class; first where that one's score beats the right one's by most."""
-        wrong = np.flatnonzero(self.said != self.labels)
+        """Give the indices of misclassified images, those with the largest lead of the wrong class first."""
+        wrong = np.flatnonzero(self.predicted != self.labels)
         lead = self.scores[wrong].max(axis=1) - self.scores[wrong, self.labels[wrong]]
         return wrong[np.argsort(-lead, kind="stable")[:most]]
 
 
 def training_curves(title: str, curves: Mapping[str, Curve]) -> "Figure":
-    """Loss and accuracy by epoch, side by side; the names of `curves` are metrics, such as "train/loss"."""
+    """Draw loss and accuracy by epoch, side by side; the keys of `curves` are metrics, such as "train/loss"."""
     figure = _figure(title, 10, 4)
     for axes, kind in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for name, curve in curves.items():
-            part, _, measured = name.partition("/")
+            split, _, measured = name.partition("/")
             if measured == kind and curve:
                 epochs, values = np.transpose(curve)
-                thin = part == "train"
+                thin = split == "train"
                 style = {"color": _COLOURS[0 if thin else 1], "ls": "-" if thin else "--", "lw": 0.8 if thin else 1.8}
-                axes.plot(epochs, 100 * values if kind == "accuracy" else values, label=part, **style)
+                axes.plot(epochs, 100 * values if kind == "accuracy" else values, label=split, **style)
         axes.set(xlabel="epoch", ylabel=_LABELS[kind])
         axes.grid(alpha=0.3)
         axes.legend()
     return figure
 
 
-def confusion_matrix(title: str, verdicts: Verdicts) -> "Figure":
-    """How many images of each class were taken for which; the darker, the larger the share of the row."""
-    counts = verdicts.confusions()
+def confusion_matrix(title: str, predicted: ScoredPredictions) -> "Figure":
+    """Draw how often each class was predicted for each true class; darker cells have a larger share of their row."""
+    counts = predicted.confusions()
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = _figure(title, 7, 6)
     axes = figure.subplots()
@@ -99,14 +99,14 @@ def confusion_matrix(title: str, verdicts: Verdicts) -> "Figure":
     return figure
 
 
-def mistakes(title: str, images: Images, said: NDArray[Any], labels: NDArray[Any]) -> "Figure":
-    """Images (n, rows, columns), each under what it was taken for and what it is."""
-    captions = [f"{wrong}, is {right}" for wrong, right in zip(said, labels, strict=True)]
+def mistakes(title: str, images: Images, predicted: NDArray[Any], labels: NDArray[Any]) -> "Figure":
+    """Draw images (n, rows, columns), each with its predicted class and its right class."""
+    captions = [f"{wrong}, is {right}" for wrong, right in zip(predicted, labels, strict=True)]
     return _tiles(title if captions else f"{title}: none", images, captions)
 
 
 def samples(dataset: Dataset) -> "Figure":
-    """The first training images of each class, a row for each."""
+    """Draw the first training images of each class, one row for each class."""
     of_class = [np.flatnonzero(dataset.train.labels == label)[:_TILES_A_ROW] for label in range(dataset.classes)]
     indices = np.concatenate(of_class)
     captions = [str(label) for label in dataset.train.labels[indices]]
@@ -114,7 +114,7 @@ def samples(dataset: Dataset) -> "Figure":
 
 
 def predictions(images: Images, found: Sequence[Prediction]) -> "Figure":
-    """Images as the network saw them, (n, rows, columns), with what it took them for; the first hundred."""
+    """Draw the first hundred images (n, rows, columns) as the network saw them, with their predicted classes."""
     captions = [
         f"{each.name[:12]}: {'-' if each.predicted is None else each.predicted}{'?' * bool(each.doubt)}"
         for each in found[:_SHOWN]
@@ -123,7 +123,7 @@ def predictions(images: Images, found: Sequence[Prediction]) -> "Figure":
 
 
 def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -> "Figure":
-    """The curves of many networks on one epoch axis, a panel for each size of the hidden layers."""
+    """Draw the curves of many networks over one epoch axis, with a panel for each `hidden_sizes`."""
     panels_of = _sizes(curves)
     networks = list(dict.fromkeys(replace(config, seed=0) for config in curves))
     plain = len({(each.hidden_sizes, each.activation, each.loss) for each in networks}) == len(networks)
@@ -161,7 +161,7 @@ def overlay(title: str, curves: Mapping[TrainingConfig, Curve], measured: str) -
 
 
 def by_learning_rate(title: str, accuracies: Mapping[str, Mapping[float, float]]) -> "Figure":
-    """Accuracy by learning rate, on a logarithmic axis; one line for each name."""
+    """Draw accuracy by learning rate on a logarithmic axis, one line for each name."""
     figure = _figure(title, 7, 4.5)
     axes = figure.subplots()
     for number, (name, points) in enumerate(accuracies.items()):
@@ -179,7 +179,7 @@ def by_learning_rate(title: str, accuracies: Mapping[str, Mapping[float, float]]
 
 
 def accuracy_map(title: str, accuracies: Mapping[TrainingConfig, float]) -> "Figure":
-    """The accuracy of every activation with every loss, a panel for each `hidden_sizes`; a mean where several."""
+    """Draw the mean accuracy of every activation with every loss, with a panel for each `hidden_sizes`."""
     panels_of = _sizes(accuracies)
     activations = [name for name in ACTIVATIONS if any(config.activation == name for config in accuracies)]
     losses = [name for name in LOSSES if any(config.loss == name for config in accuracies)]
@@ -232,9 +232,9 @@ def _figure(title: str, width: float, height: float) -> "Figure":
 def _heat_map(
     axes: Any, values: NDArray[Any], texts: Sequence[Sequence[str]], limits: tuple[float, float], gamma: float = 1
 ) -> Any:
-    """Draw values as colours with texts on them; returns what a scale of the colours is made of.
+    """Draw values as colours with texts on them; returns what `Figure.colorbar` takes.
 
-    A `gamma` below 1 tells small values apart.
+    A `gamma` below 1 makes small values easier to distinguish.
     """
     from matplotlib.colors import PowerNorm
 
@@ -247,7 +247,7 @@ def _heat_map(
 
 
 def _tiles(title: str, images: Images, captions: Sequence[str]) -> "Figure":
-    """Images in rows on one canvas, as axes of their own for each would take a second to draw."""
+    """Draw images in rows on one canvas, because separate axes for each image would take a second to draw."""
     count, height, width = images.shape
     gap = max(height // 3, 3)
     lines = -(-count // _TILES_A_ROW)

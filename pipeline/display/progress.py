@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(title: str, costs: Mapping[str, int], *, quiet: bool) -> Iterator[Report]:
-    """Show the trainings of networks inside the `with`; yields what is to be called with their events.
+    """Show the progress of trainings inside the `with`; yields a function that the caller calls with each event.
 
     Args:
-        title: of the whole.
-        costs: the networks by name, each with its share of the whole work.
+        title: name of all trainings together.
+        costs: the work of each network, by its name.
         quiet: show nothing but warnings.
     """
     from rich.console import Console
@@ -38,15 +38,15 @@ def progress(title: str, costs: Mapping[str, int], *, quiet: bool) -> Iterator[R
 
 
 def _is_live(console: "Console") -> bool:
-    """Whether lines can be redrawn: on a real terminal, whatever FORCE_COLOR says, that can move its cursor."""
+    """Whether lines can be redrawn: only on a real terminal that can move its cursor, whatever FORCE_COLOR says."""
     return console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
 
 
 @contextmanager
 def _refreshed(bars: "Progress") -> Iterator[threading.Lock]:
-    """Show the bars inside the `with`, redrawn while the lock that it yields is free.
+    """Show the bars inside the `with`; a thread redraws them while the yielded lock is free.
 
-    Rich's own refresh draws from a thread without regard for lines that are printed meanwhile, and erases some.
+    Rich's own refresh takes no lock, so it can erase lines that are printed at the same time.
     """
     lock, done = threading.Lock(), threading.Event()
 
@@ -66,14 +66,14 @@ def _refreshed(bars: "Progress") -> Iterator[threading.Lock]:
 
 
 def _bars(console: "Console", longest: int) -> "Progress":
-    """Columns that fit: a narrow terminal has no room for bars, nor for the speed beside a long name."""
+    """Make the columns that fit: a narrow terminal has no room for bars, nor for the speed beside a long name."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
     wide = console.width >= _WIDE
-    room = console.width - _FIGURES_WIDTH - _WIDE_EXTRA * wide
-    shown = _FIGURES if longest <= room else _FIGURES[:-1]
-    room += sum(_SPEED_WIDTH for field in _FIGURES if field not in shown)
+    room = console.width - _COLUMNS_WIDTH - _WIDE_EXTRA * wide
+    shown = _COLUMNS if longest <= room else _COLUMNS[:-1]
+    room += sum(_SPEED_WIDTH for field in _COLUMNS if field not in shown)
     return Progress(
         TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=max(room, 8))),
         *([BarColumn(bar_width=16)] if wide else []),
@@ -84,18 +84,18 @@ def _bars(console: "Console", longest: int) -> "Progress":
     )
 
 
-_FIGURES: Final = ("reached", "accuracy", "loss", "speed")
-_FIGURES_WIDTH: Final = 48
+_COLUMNS: Final = ("reached", "accuracy", "loss", "speed")
+_COLUMNS_WIDTH: Final = 48
 _SPEED_WIDTH: Final = 13
 _WIDE_EXTRA: Final = 24
-"""What a wide terminal has besides: a bar, and the word epoch."""
+"""Characters that a wide terminal shows in addition: a bar, and the word epoch."""
 _WIDE: Final = 105
 _REFRESH_SECONDS: Final = 0.1
-_EMPTY: Final[dict[str, Any]] = dict.fromkeys(_FIGURES, "")
+_EMPTY: Final[dict[str, Any]] = dict.fromkeys(_COLUMNS, "")
 
 
 class _Terminal:
-    """A line for each network that is being trained, under one for the whole."""
+    """Shows a line for all networks together, and under it a line for each network in training."""
 
     def __init__(self, bars: "Progress", title: str, costs: Mapping[str, int], lock: threading.Lock) -> None:
         self._bars = bars
@@ -106,19 +106,19 @@ class _Terminal:
         self._reached: dict[str, float] = {}
         self._ended = 0
         self._epoch = "epoch " if bars.console.width >= _WIDE else ""
-        self._whole = bars.add_task(title, total=sum(costs.values()), **_EMPTY)
-        self._show_whole()
+        self._total = bars.add_task(title, total=sum(costs.values()), **_EMPTY)
+        self._show_total()
 
     def show(self, event: Event) -> None:
         with self._lock:
             self._show(event)
 
     def _show(self, event: Event) -> None:
-        if event.kind in _SAID:
+        if event.kind in _PRINTED:
             self._bars.console.print(_line(event))
             return
         if event.kind is EventKind.WORKERS:
-            self._bars.update(self._whole, reached=event.text)
+            self._bars.update(self._total, reached=event.text)
             return
         self._reached[event.name] = event.epoch / event.max_epoch
         self._begun.setdefault(event.name, self._reached[event.name])
@@ -128,27 +128,27 @@ class _Terminal:
             self._reached[event.name] = 1.0
             self._bars.remove_task(self._lines.pop(event.name))
             self._bars.console.print(_line(event))
-        self._show_whole()
+        self._show_total()
 
     def _show_network(self, event: Event) -> None:
         line = self._lines.get(event.name)
         if line is None:
             line = self._bars.add_task(event.name, total=event.max_epoch, completed=event.epoch, **_EMPTY)
             self._lines[event.name] = line
-        figures: dict[str, Any] = {"reached": f"{self._epoch}{event.epoch}/{event.max_epoch}"}
+        columns: dict[str, Any] = {"reached": f"{self._epoch}{event.epoch}/{event.max_epoch}"}
         if event.accuracy is not None and event.loss is not None:
-            figures |= {"accuracy": f"{event.accuracy:.2%}", "loss": f"loss {event.loss:.4f}"}
+            columns |= {"accuracy": f"{event.accuracy:.2%}", "loss": f"loss {event.loss:.4f}"}
         if event.epoch and event.seconds:
-            figures["speed"] = f"{event.seconds / event.epoch:.2f} s/epoch"
-        self._bars.update(line, completed=event.epoch, **figures)
+            columns["speed"] = f"{event.seconds / event.epoch:.2f} s/epoch"
+        self._bars.update(line, completed=event.epoch, **columns)
 
-    def _show_whole(self) -> None:
-        """The time left is computed from what was done here: what was reached before counts on neither side."""
+    def _show_total(self) -> None:
+        """Update the line for all networks; epochs of earlier processes would falsify the time left, so none count."""
         before = sum(self._costs.get(name, 0) * share for name, share in self._begun.items())
         done = sum(self._costs.get(name, 0) * share for name, share in self._reached.items())
         reached = f"{self._ended}/{len(self._costs)} done"
         self._bars.update(
-            self._whole, completed=done - before, total=sum(self._costs.values()) - before or 1, reached=reached
+            self._total, completed=done - before, total=sum(self._costs.values()) - before or 1, reached=reached
         )
 
 
@@ -157,11 +157,11 @@ def _line(event: Event) -> str:
     return redacted(f"{warning}{event.name}: {event.text}")
 
 
-_SAID: Final = (EventKind.NOTICE, EventKind.WARNING)
+_PRINTED: Final = (EventKind.NOTICE, EventKind.WARNING)
 
 
 class _Warnings:
-    """A line for each warning, and nothing else."""
+    """Prints a line for each warning, and nothing else."""
 
     def __init__(self, console: "Console") -> None:
         self._console = console
@@ -172,7 +172,7 @@ class _Warnings:
 
 
 class _Lines:
-    """A line for each milestone."""
+    """Prints a line for each milestone."""
 
     def __init__(self, console: "Console", title: str, networks: int) -> None:
         self._console = console
@@ -185,7 +185,7 @@ class _Lines:
             self._console.print(f"{self._title}: {event.text}")
         elif event.kind is EventKind.STARTED:
             self._console.print(f"{event.name}: {event.text or 'begins'}")
-        elif event.kind in _SAID:
+        elif event.kind in _PRINTED:
             self._console.print(_line(event))
         elif event.kind is EventKind.ENDED:
             self._ended += 1

@@ -1,4 +1,4 @@
-"""The table of networks that were trained side by side: the best first, in markdown and as wide as a terminal."""
+"""The table of a command's networks, the best first: in markdown, and as text that fits a terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pipeline.names import shortened, varied_settings
 from pipeline.training.task import Outcome, Status, accuracy, evaluation_split
 
 BEST: Final = "*"
-"""Marks the row of the best network."""
+"""The mark in the row of the best network."""
 _GAP: Final = "  "
 
 
@@ -32,14 +32,14 @@ class _Column:
 
 
 def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The finished ones, the best first, then the others."""
+    """Sort outcomes: the finished ones by accuracy, the best first, then the others."""
     finished = [outcome for outcome in outcomes if outcome.status == Status.FINISHED]
     others = [outcome for outcome in outcomes if outcome.status != Status.FINISHED]
     return [*sorted(finished, key=accuracy, reverse=True), *others]
 
 
 def results_markdown(outcomes: Sequence[Outcome]) -> str:
-    """A row for each network, with every column, as markdown."""
+    """Format a row for each network, with every column, as markdown."""
     from tabulate import tabulate
 
     columns = _columns(ranked(outcomes))
@@ -54,18 +54,18 @@ def results_markdown(outcomes: Sequence[Outcome]) -> str:
 
 
 def best_results(outcomes: Sequence[Outcome], characters: int) -> str:
-    """The markdown where it fits into so many characters, else that of the best, and where the others are."""
-    whole = results_markdown(outcomes)
-    if len(whole) <= characters:
-        return whole
-    row = max(len(line) for line in whole.splitlines())
-    count = max(characters // (row + 1) - 4, 1)  # the heads take two lines, the sentence below two more
+    """Format all networks as markdown; if that has too many characters, only the best, and say where the others are."""
+    table = results_markdown(outcomes)
+    if len(table) <= characters:
+        return table
+    row = max(len(line) for line in table.splitlines())
+    count = max(characters // (row + 1) - 4, 1)  # the headers take two lines, the sentence below two more
     best = results_markdown(ranked(outcomes)[:count])
     return f"{best}\n\nThese are the best {count} of {len(outcomes)}; `results.md` has all."
 
 
 def results_text(outcomes: Sequence[Outcome], width: int) -> str:
-    """A row for each network, with as many columns as have room in `width` characters."""
+    """Format a row for each network as text, with as many columns as fit into `width` characters."""
     columns = _columns(ranked(outcomes))
     while len(columns) > 1 and sum(column.width + len(_GAP) for column in columns) - len(_GAP) > width:
         columns = columns[:-1]
@@ -75,7 +75,7 @@ def results_text(outcomes: Sequence[Outcome], width: int) -> str:
 
 
 def _columns(outcomes: Sequence[Outcome]) -> list[_Column]:
-    """All columns, those first that matter most; a hyperparameter that all share has none."""
+    """Make all columns, the most important first; a hyperparameter that all networks share has no column."""
     configs = [outcome.config for outcome in outcomes]
     split = evaluation_split(configs[0]) if configs else "test"
     best = [BEST if place == 0 and each.status == Status.FINISHED else "" for place, each in enumerate(outcomes)]
@@ -96,13 +96,13 @@ def _columns(outcomes: Sequence[Outcome]) -> list[_Column]:
 
 
 def shared_network(configs: Sequence[TrainingConfig]) -> list[str]:
-    """What the networks have alike of hidden layers, activation and loss: the table has no column for it."""
+    """Name hidden layers, activation and loss where all networks share them, because the table omits these columns."""
     shown = [column.header for column in _network(configs)]
     return [f"{column.header} {column.cells[0]}" for column in _described(configs) if column.header not in shown]
 
 
 def _network(configs: Sequence[TrainingConfig]) -> list[_Column]:
-    """Hidden layers, activation and loss; where there are several networks, those in which they differ."""
+    """Make the columns for hidden layers, activation and loss; of several networks, only those that differ."""
     columns = _described(configs)
     return [column for column in columns if len(set(column.cells)) > 1] if len(set(configs)) > 1 else columns
 
@@ -116,7 +116,7 @@ def _described(configs: Sequence[TrainingConfig]) -> list[_Column]:
 
 
 def _accuracy(outcome: Outcome) -> str:
-    """Of the images that the network was evaluated on; for one that is not finished, what it is instead."""
+    """Format the accuracy on the evaluation images, or the status of a network that is not finished."""
     return f"{accuracy(outcome):.2%}" if outcome.status == Status.FINISHED else outcome.status.lower()
 
 

@@ -1,4 +1,4 @@
-"""What commands print and log, as markdown tables."""
+"""Tables that commands print and log."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ _SHOWN = 100
 
 
 def markdown_table(rows: Sequence[Sequence[object]], headers: Sequence[str], *, texts: int = 1) -> str:
-    """Rows under headers; the first columns, `texts` of them, are text, the others are aligned to the right."""
+    """Format rows as a markdown table; the first `texts` columns are aligned to the left, the others to the right."""
     from tabulate import tabulate
 
     align = (*("left",) * texts, *("right",) * (len(headers) - texts))
@@ -17,14 +17,14 @@ def markdown_table(rows: Sequence[Sequence[object]], headers: Sequence[str], *, 
 
 
 def text_table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    """Rows under headers for a terminal."""
+    """Format rows as a table for a terminal."""
     from tabulate import tabulate
 
     return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
 
 
 def class_counts(dataset: Dataset) -> str:
-    """How many images each class has."""
+    """Format how many images each class has, as a markdown table."""
     from tabulate import tabulate
 
     counts = {
@@ -36,7 +36,7 @@ def class_counts(dataset: Dataset) -> str:
 
 
 def predictions_table(predictions: Sequence[Prediction]) -> str:
-    """A row for each image: its class and the one after it, with their scores, and doubt; the first hundred."""
+    """Format a row for each of the first hundred images: the two best classes with their scores, and the doubt."""
     from tabulate import tabulate
 
     headers = ["image", "class", "score", "next class", "its score", "doubt"]
@@ -57,7 +57,7 @@ def _prediction(prediction: Prediction) -> list[object]:
 
 
 def predictions_csv(predictions: Sequence[Prediction]) -> str:
-    """A line for each image: name, class, the score of every class, and doubt; a blank one has neither."""
+    """Format a CSV line for each image: name, class, scores, doubt; a blank image has neither class nor scores."""
     import csv
     import io
 

@@ -141,14 +141,14 @@ def register(store: Store, name: str, outcome: Outcome, measure: str, value: flo
     tags = {"dataset_digest": run.parameters["dataset_digest"], "measure": measure, "value": repr(value)}
     before = model_version(store, name, CHAMPION)
     version = _register_version(store, name, run.run_id, tags)
-    told = f"`{run.name}` is version {version} of the registered model `{name}`"
-    figure = f"{measure.replace('_', ' ')} {value:.2%}{_caveat(measure)}"
+    sentence = f"`{run.name}` is version {version} of the registered model `{name}`"
+    metric = f"{measure.replace('_', ' ')} {value:.2%}{_caveat(measure)}"
     if before is None:
         _set_alias(store, name, CHAMPION, version)
-        return f"{told} and its champion: {figure}."
+        return f"{sentence} and its champion: {metric}."
     if before.version == version:
-        return f"{told} and still its champion: {figure}."
-    kept = f"{told}, with {figure}; the champion is still version {before.version}"
+        return f"{sentence} and still its champion: {metric}."
+    kept = f"{sentence}, with {metric}; the champion is still version {before.version}"
     for tag, meaning in (("dataset_digest", "other data"), ("measure", "another measure")):
         if before.tags.get(tag) != tags[tag]:
             return f"{kept}, chosen on {meaning} ({before.tags.get(tag)}): register under another name to compare."
@@ -156,7 +156,7 @@ def register(store: Store, name: str, outcome: Outcome, measure: str, value: flo
     if value <= former:
         return f"{kept}, with {former:.2%}."
     _set_alias(store, name, CHAMPION, version)
-    return f"{told} and its new champion: {figure}, before it {former:.2%} of version {before.version}."
+    return f"{sentence} and its new champion: {metric}, before it {former:.2%} of version {before.version}."
 
 
 def _caveat(measure: str) -> str:

@@ -307,8 +307,8 @@ class OwnedRun:
 
         if self._sent is not None:
             return self._only_model(name, write, parameters)
-        whole = next((model for model in self.store.models(self.run_id) if model.status == "READY"), None)
-        model_id = whole.model_id if whole else self._new_model(name, write, parameters)[0]
+        intact = next((model for model in self.store.models(self.run_id) if model.status == "READY"), None)
+        model_id = intact.model_id if intact else self._new_model(name, write, parameters)[0]
         outputs = self.store.call("get_run", self.run_id).outputs
         if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
             self.write("log_outputs", self.run_id, [LoggedModelOutput(model_id, step=0)])

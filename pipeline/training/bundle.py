@@ -1,7 +1,7 @@
-"""One module made of several: a stored model carries its code as a file that imports nothing of this project.
+"""One module made of several, because the code of a stored model must not import anything from this project.
 
-A module that was stored with `import model` would find the user's own `model.py` where there is one, or the `model`
-package of another release of this project. A module that holds all its code cannot be confused with another.
+If stored code contained `import model`, it could import a user's own `model.py`, or the `model` package of another
+release of this project. One module that holds all the code has no such import.
 """
 
 import ast
@@ -11,17 +11,17 @@ from pathlib import Path
 
 
 def bundle(main: Path, package: Path) -> str:
-    """Join a module and all that it imports of a package.
+    """Join a module and all modules of a package that it imports.
 
     Args:
         main: the module's file.
         package: the folder of the package; its modules import each other as `from package.module import name`.
 
     Returns:
-        The text of one module: those of the package first that others need, `main` last.
+        The text of one module, in which each module comes after the modules that it imports; `main` is the last.
 
     Raises:
-        ValueError: if a module imports in another way, or if two modules give one name to different things.
+        ValueError: a module imports in another way, or two modules define the same name.
     """
     texts: dict[str, str] = {}
     _add(main, package, texts)
@@ -31,7 +31,7 @@ def bundle(main: Path, package: Path) -> str:
 
 
 def _add(file: Path, package: Path, texts: dict[str, str]) -> None:
-    """Add the text of a module to `texts`, after the modules that it needs."""
+    """Add the text of a module to `texts`, after the modules that it imports."""
     name = f"{file.parent.name}/{file.name}"
     source = file.read_text(encoding="utf-8")
     lines = source.splitlines()
@@ -45,7 +45,7 @@ def _add(file: Path, package: Path, texts: dict[str, str]) -> None:
 
 
 def _imports(tree: ast.Module, package: str, name: str) -> Iterator[tuple[ast.stmt, str]]:
-    """The statements of a module that import from the package, each with the module of which it imports."""
+    """Find the statements that import from the package, each with the name of the imported module."""
     for statement in ast.walk(tree):
         if isinstance(statement, ast.Import):
             module, joinable = statement.names[0].name, False

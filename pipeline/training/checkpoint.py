@@ -1,7 +1,7 @@
-"""The state of a training on disk, from which it goes on bit for bit after a crash.
+"""The state of a training on disk, from which the training resumes bit for bit after a crash.
 
-A checkpoint is one NumPy archive without objects, written atomically. Its name carries its step and the digest of its
-bytes: a damaged checkpoint is recognised by its digest, and the one before it is used.
+A checkpoint is one NumPy archive without objects, written atomically. Its file name holds its step and the digest of
+its bytes. If the bytes of a checkpoint do not match the digest, the previous checkpoint is used.
 """
 
 import hashlib
@@ -28,12 +28,12 @@ _NOTES = "notes"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `Checkpoints.save` was given, read back.
+    """A checkpoint as `Checkpoints.latest` reads it.
 
     Attributes:
         arrays: the arrays by name.
-        notes: the JSON values by name; floats come back to the bit.
-        damaged: how many newer checkpoints were passed over because their bytes do not fit their digest.
+        notes: the JSON values by name; floats are exactly those that were saved.
+        damaged: how many newer checkpoints were skipped because their bytes do not match their digest.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -42,7 +42,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of their own: the last two are kept.
+    """The last two checkpoints of one run, in the run's own folder.
 
     Example:
         >>> checkpoints = Checkpoints(Path("checkpoints/RUN"))
@@ -52,19 +52,19 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Use `folder`, which is made when the first checkpoint is saved."""
+        """Use `folder`; the first `save` creates the folder."""
         self.folder = folder
 
     def save(self, step: int, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]) -> None:
-        """Write a checkpoint durably, then remove those older than the one before it.
+        """Write a checkpoint durably, then remove all but the last two.
 
         Args:
-            step: mini-batches seen; a later checkpoint has a larger one.
+            step: mini-batches seen; a later checkpoint has a larger step.
             arrays: numeric arrays by name.
             notes: JSON values by name.
 
         Raises:
-            PipelineError: if it cannot be written; the one before it is still there.
+            PipelineError: the checkpoint cannot be written; the previous checkpoint is kept.
         """
         archive = io.BytesIO()
         text = np.frombuffer(json.dumps(dict(notes)).encode(), dtype=np.uint8)
@@ -84,7 +84,7 @@ class Checkpoints:
             ) from error
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint whose bytes are whole, or None; damaged ones are removed."""
+        """Read the newest intact checkpoint, or None if there is none; damaged ones are removed."""
         for damaged, path in enumerate(self._newest_first()):
             try:
                 content = path.read_bytes()
@@ -97,11 +97,11 @@ class Checkpoints:
                 return Checkpoint(arrays, notes, damaged)
             _log.warning("damaged checkpoint passed over: %s", path)
             with suppress(OSError):
-                path.unlink()  # or it would pass for one of the last two, and push out the one to be used
+                path.unlink()  # because `save` would keep it as one of the last two and remove the intact one
         return None
 
     def remove(self) -> None:
-        """Remove every checkpoint of the run; also what a killed process left half-written."""
+        """Remove every checkpoint of the run, and incomplete files of killed processes."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:

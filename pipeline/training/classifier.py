@@ -1,7 +1,7 @@
-"""What a stored model runs: raw pixels in, class and scores out.
+"""The code of a stored model: it takes raw pixels and gives classes and scores.
 
-`serving.save` puts this module and those that it needs of `model/` into one file; MLflow runs that file wherever the
-model is loaded. So it imports nothing else of this project.
+`serving.save` joins this module and the modules of `model/` that it needs into one file, which MLflow runs where the
+model is loaded. Therefore this module imports nothing else from this project.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from model.network import Network
 
 
 class Classifier(PythonModel):
-    """Classifies images; `predict` is what `mlflow.pyfunc` and the scoring server call."""
+    """Classifies images; `mlflow.pyfunc` and the scoring server call `predict`."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the network from the model's files."""
@@ -32,22 +32,22 @@ class Classifier(PythonModel):
         """Classify images.
 
         Args:
-            context: of MLflow, as `params` is; unused.
+            context: passed by MLflow; unused.
             model_input: numbers from 0 (background) to 255 (ink), of shape (N, 784) or (N, 28, 28) for images of
                 28 x 28.
-            params: unused.
+            params: passed by MLflow; unused.
 
         Returns:
-            A row for each image: its class, and the scores of all classes.
+            A row for each image, with its class and the scores of all classes.
 
         Raises:
-            MlflowException: for pixels of another shape, type or range, naming those that are expected.
+            MlflowException: the pixels have another shape, type or range; the message names the expected ones.
         """
         scores = self.network.predict(self._pixels(model_input))
         return pd.DataFrame({"class": scores.argmax(axis=1), "scores": scores.tolist()})
 
     def _pixels(self, given: Any) -> NDArray[Any]:
-        """The pixels as (N, features)."""
+        """Check the pixels, and give them as (N, features)."""
         if isinstance(given, pd.DataFrame):
             raise self._refusal("a table, as dataframe_split, dataframe_records and csv give", _INPUTS)
         if isinstance(given, dict):
@@ -80,7 +80,7 @@ class Classifier(PythonModel):
 
 
 class _Refusal(MlflowException):
-    """An error whose message stays as it is: MLflow's scoring server would put all pixels in front of the message."""
+    """An error with a fixed message, because MLflow's scoring server would put all pixels before the message."""
 
     @property
     def message(self) -> str:
@@ -95,7 +95,7 @@ _INPUTS = ': in Python an array, over HTTP JSON with the key "inputs", as in {"i
 
 
 def expected(image_shape: tuple[int, ...]) -> str:
-    """The pixels that a network for images of this shape takes, in words."""
+    """Describe in words the pixels that a network for images of this shape accepts."""
     rows, columns = image_shape
     shapes = f"(N, {rows * columns}) or (N, {rows}, {columns})"
     return f"numbers from 0 (background) to 255 (ink) in an array of shape {shapes}"

@@ -1,4 +1,4 @@
-"""What the page of a network's run says: what came out, which metric is which, and how to use the network."""
+"""The description of a network's run: its result, what each metric means, and how to use the network."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from pipeline.training.task import evaluation_split
 
 
 def network_title(config: TrainingConfig) -> str:
-    """The network, its data and its settings: "relu-hinge-1h on digits, lr 0.1, he"."""
+    """Name the network, its data and its settings: "relu-hinge-1h on digits, lr 0.1, he"."""
     return ", ".join(filter(None, [f"{config.network} on {config.dataset}", shared_settings([config])]))
 
 
@@ -18,10 +18,10 @@ def describe_network(
     """Describe a finished network, in markdown.
 
     Args:
-        config: of the network.
-        metrics: the final ones.
-        images: how many it was trained on ("train") and evaluated on ("test" or "validation").
-        model_uri: under which MLflow has the network.
+        config: the network's configuration.
+        metrics: the final metrics.
+        images: numbers of images, by split: "train", and "test" or "validation".
+        model_uri: the URI of the network's model in MLflow.
     """
     split = evaluation_split(config)
     evaluated = f"{images[split]} {split} images"
@@ -45,6 +45,6 @@ model.predict(pixels)  # 0 (background) to 255 (ink), one image a row
 
 
 def _percent(share: float, images: int) -> str:
-    """As many decimals as the number of images gives a meaning: 91.4 % of 360 images, 97.86 % of 10000."""
+    """Format an accuracy with as many decimals as are meaningful: 91.4 % of 360 images, 97.86 % of 10000."""
     decimals = 2 if images >= 10_000 else 1  # noqa: PLR2004 - one image is then a hundredth of a percent
     return f"{100 * share:.{decimals}f} %"

@@ -1,4 +1,4 @@
-"""Many tasks on Dask: processes on this machine, one for each core, or any Dask cluster by its address."""
+"""Running many tasks with Dask: on a process for each core of this machine, or on a Dask cluster at an address."""
 
 import asyncio
 import atexit
@@ -37,9 +37,9 @@ _SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )  # SIGHUP: the terminal was closed
 _STOP_SECONDS: Final = 1.5  # for saving; after it a worker is killed, and goes on from its last checkpoint
-_LOST_WORKERS: Final = 10  # a task that takes so many workers with it is given up
-_LOOK_SECONDS: Final = 0.5  # between two looks for workers that joined
-_FIRST_LINE_SECONDS: Final = 5.0  # without a worker, before the user is told
+_LOST_WORKERS: Final = 10  # a task that ends so many workers is not tried again
+_LOOK_SECONDS: Final = 0.5  # between two checks for workers that joined
+_FIRST_LINE_SECONDS: Final = 5.0  # without a worker, before a notice to the user
 _LINE_SECONDS: Final = 60.0
 _FOLDERS: Final = {"data_dir": "PIPELINE_DATA_DIR", "checkpoint_dir": "PIPELINE_CHECKPOINT_DIR"}
 """Environment variables in which a worker of another machine names its own folders."""
@@ -88,10 +88,10 @@ def run_tasks(
 
 
 class _Crew:
-    """The workers of a cluster, however many there are at a moment, and the tasks that they are at.
+    """The workers of a cluster, whose number may change, and the tasks that they are working on.
 
     Attributes:
-        futures: the tasks under way.
+        futures: the running tasks.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class _Crew:
         self._next_line = _FIRST_LINE_SECONDS
 
     def train(self, waiting: Iterator[Task]) -> Generator[Outcome, None, None]:
-        """Keep every worker busy, those that join later as well, until the tasks are done."""
+        """Keep every worker busy, including workers that join later, until the tasks are done."""
         more = True
         while more or self.futures:
             while len(self.futures) < self._capacity():
@@ -159,10 +159,10 @@ class _Crew:
         )
 
     def _check(self, new: Iterable[str]) -> None:
-        """Refuse a worker that has not this project in this version, before it gets a task.
+        """Refuse workers that do not have this version of the project, before they get a task.
 
         Raises:
-            PipelineError: naming the worker and what it lacks.
+            PipelineError: a worker has another version; the message names the worker and the difference.
         """
         addresses = list(new)
         if not addresses:
@@ -192,14 +192,14 @@ class _Crew:
 
 
 def _versions() -> dict[str, str]:
-    """What a worker has to have the same of, for a task to be understood there and to end in the same weights."""
+    """Give the versions that have to be equal, because a worker reads the task and has to compute the same weights."""
     from importlib.metadata import version
 
     return {name: version(name) for name in ("mlp-experiments", "distributed")}
 
 
 def _what_lacks(found: Any) -> str:
-    """What a worker lacks by its answer to `_versions`; empty if it is fit."""
+    """Say what a worker lacks, given its answer to `_versions`; empty if nothing is missing."""
     if isinstance(found, BaseException):
         return f"it cannot load this project ({first_line(found)})"
     return ", ".join(
@@ -210,7 +210,7 @@ def _what_lacks(found: Any) -> str:
 
 
 def worker_count(workers: int | None) -> int:
-    """How many workers this machine has: as many as asked for, or one for each core."""
+    """Give the number of local workers: `workers`, or by default one for each core."""
     _quiet()
     from dask.system import CPU_COUNT
 
@@ -218,7 +218,7 @@ def worker_count(workers: int | None) -> int:
 
 
 def cost(task: Task) -> int:
-    """What the share of a task in the whole work is."""
+    """Estimate the work of a task, in about its number of multiplications."""
     return work(task.config)
 
 
@@ -228,9 +228,9 @@ def work(config: TrainingConfig) -> int:
 
 
 def interruptible() -> None:
-    """Make SIGTERM and SIGHUP what Ctrl-C is, and all work once: what is under way is then given time to save.
+    """Make SIGTERM and SIGHUP act like Ctrl-C; after the first signal, further ones are ignored, so work can be saved.
 
-    A signal that is ignored from the start stays ignored: `nohup` ignores SIGHUP, and the work outlives its terminal.
+    A signal that is already ignored stays ignored, because `nohup` ignores SIGHUP to let work outlive the terminal.
     """
 
     def interrupt(number: int, _frame: object) -> None:
@@ -249,7 +249,7 @@ def _heard() -> list[signal.Signals]:
 
 
 def _announce_stop(number: int) -> None:
-    """Say at once that the signal is heard: what stops may take seconds, and `mlflow run` does not wait for it."""
+    """Say at once that the signal was received, because stopping may take seconds and `mlflow run` does not wait."""
     if signal.Signals(number).name == "SIGHUP":
         leave_terminal()
     notice(f"Stopping ({signal.Signals(number).name}): what is reached is being saved.")
@@ -257,7 +257,7 @@ def _announce_stop(number: int) -> None:
 
 @contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, SIGTERM and SIGHUP set inside the `with`, instead of interrupting."""
+    """Yield an event; inside the `with`, Ctrl-C, SIGTERM and SIGHUP set the event instead of interrupting."""
     stop = threading.Event()
 
     def request(number: int, _frame: object) -> None:
@@ -275,20 +275,20 @@ def stop_on_signal() -> Iterator[threading.Event]:
 
 
 def _quiet() -> None:
-    """Keep Dask's log to itself, in the workers too: it reads this when it is imported."""
+    """Silence Dask's log, in the workers too; this works only before Dask is imported, because Dask reads it then."""
     if not is_verbose():
         loggers = ("distributed", "distributed.client", "distributed.gc", "tornado.application", "asyncio")
         os.environ.setdefault("DASK_LOGGING", repr(dict.fromkeys(loggers, "critical")))
 
 
 def dask_setup(_worker: "Worker") -> None:
-    """Make a signal to a worker a request to stop its training; Dask calls this in each process that it starts."""
+    """Let a signal to a worker request a stop of its training; Dask calls this function in each worker process."""
     show_log()
     for variable in _FOLDERS.values():
         os.environ.pop(variable, None)  # the command's own processes work in the command's folders
     for each in _heard():
         signal.signal(each, lambda *_: _stop_all.set())
-    atexit.register(os._exit, 0)  # taking MLflow's modules apart, object by object, would hold the end up for seconds
+    atexit.register(os._exit, 0)  # because freeing MLflow's modules object by object would take seconds
 
 
 @contextmanager
@@ -314,7 +314,7 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None, report: Rep
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
-            silence_logs=False,  # it would silence a process only until that begins to end
+            silence_logs=False,  # True would silence a process only until it begins to end
             preload=[__name__],
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -327,11 +327,11 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None, report: Rep
 
 
 def _connected(scheduler: str) -> "Client":
-    """A client of the scheduler at an address.
+    """Connect to the scheduler at an address.
 
     Raises:
-        UsageError: if it is no address of a scheduler.
-        PipelineError: if nothing answers there, or TLS is not set up.
+        UsageError: the text is not the address of a scheduler.
+        PipelineError: no scheduler answers at the address, or TLS is not set up.
     """
     from distributed import Client, Security
 
@@ -355,16 +355,16 @@ def _connected(scheduler: str) -> "Client":
 
 
 def _kill(nannies: Iterable["Nanny"]) -> None:
-    """End worker processes at once: those that were asked to stop have had their time."""
+    """Kill worker processes; `_stopped` has given them time to save before."""
     for nanny in nannies:
-        nanny.close_gracefully()  # or it would start another one
+        nanny.close_gracefully()  # because otherwise it would start another process
         if nanny.pid:
             with suppress(ProcessLookupError):
                 os.kill(nanny.pid, signal.SIGKILL)
 
 
 def _work(task: Task, job: str) -> Outcome:
-    """Train in a worker process, telling the client of it."""
+    """Train in a worker process, and send the events to the client."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -380,7 +380,7 @@ def _with_own_folders(task: Task) -> Task:
 
 
 class _EitherStop(threading.Event):
-    """Set when this job, or the whole process, is to stop."""
+    """An event that is set when this job or all work of this process has to stop."""
 
     def __init__(self, job: str) -> None:
         super().__init__()
@@ -403,7 +403,7 @@ def _outcome(future: "Future[Outcome]", task: Task) -> Outcome:
 
 
 def _stopped(client: "Client", job: str, futures: dict["Future[Outcome]", Task]) -> Iterator[Outcome]:
-    """Have the running tasks save their state; those not begun are dropped."""
+    """Ask running tasks to save their state, and yield the outcomes of those that do; the other tasks are dropped."""
     from distributed import wait
 
     def ask() -> None:
@@ -411,7 +411,7 @@ def _stopped(client: "Client", job: str, futures: dict["Future[Outcome]", Task])
             client.run(_request_stop, job, wait=False)
 
     waiting = [future for future in futures if not future.done()]
-    threading.Thread(target=ask, daemon=True).start()  # a worker that hangs would never answer
+    threading.Thread(target=ask, daemon=True).start()  # in a thread, because a worker that hangs never answers
     with suppress(OSError, TimeoutError), client.as_current():
         wait(waiting, timeout=_STOP_SECONDS)
     for future in waiting:
@@ -420,7 +420,7 @@ def _stopped(client: "Client", job: str, futures: dict["Future[Outcome]", Task])
 
 
 class _Narrator:
-    """Passes on the events of workers, and says so when one begins a network for the second time."""
+    """Passes the events of workers on, and adds a notice when a network is begun for the second time."""
 
     def __init__(self, report: Report) -> None:
         self._report = report

@@ -1,4 +1,4 @@
-"""Many networks under one parent run: those that are finished are reused, the others trained."""
+"""Many networks under one parent run: finished networks are reused, the others are trained."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -24,7 +24,7 @@ from pipeline.training.trainer import reuse, train
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a command works and how; nothing of it changes a result."""
+    """Where a command reads and writes, and how it works; no setting changes a result."""
 
     data_dir: Path = Path("data")
     source: Path | None = None
@@ -38,12 +38,12 @@ class Settings:
     register: str | None = None
 
     def resolved(self) -> "Settings":
-        """The same with absolute folders, as worker processes need them."""
+        """Copy the settings with absolute folders, because worker processes may run in other folders."""
         return replace(self, data_dir=self.data_dir.resolve(), checkpoint_dir=self.checkpoint_dir.resolve())
 
 
 def prepared(name: str, settings: Settings) -> Dataset:
-    """The data set, brought into the data folder first if it is not there."""
+    """Open a data set; prepare it first if it is not in the data folder."""
     return datasets.prepare(name, data_dir=settings.data_dir, source=settings.source, quiet=settings.quiet)
 
 
@@ -58,20 +58,20 @@ def run_networks(
     alone: bool = False,
     on_outcomes: Callable[[Sequence[Outcome]], None] = lambda _outcomes: None,
 ) -> list[Outcome]:
-    """The outcome of every configuration, in their order: those that are finished are reused, the others trained.
+    """Train the networks that are not finished yet; give the outcomes of all, in the order of their configurations.
 
     Args:
-        store: where the runs are.
-        parent: the run to fold them under.
-        configs: of the networks.
-        dataset: that they are trained on.
-        settings: where and how.
-        title: of the display.
+        store: the store of the runs.
+        parent: the run that becomes the parent of the networks' runs.
+        configs: the networks' configurations.
+        dataset: the data set of all networks.
+        settings: where and how to train.
+        title: the title of the progress display.
         alone: train in this process, one network after the other.
-        on_outcomes: called with the outcomes of the networks that are reused, then with each other one.
+        on_outcomes: called once with the outcomes of all reused networks, then with each further outcome.
 
     Raises:
-        Interrupted: on Ctrl-C or SIGTERM, naming what is finished and how to go on.
+        Interrupted: on Ctrl-C or SIGTERM; the message says how many networks are finished and how to resume.
     """
     settings = settings.resolved()
     check_artifacts(store, parent.run_id)
@@ -107,7 +107,7 @@ def run_networks(
         costs = {task.name: cost(task) for task in tasks}
         with (
             progress(title, costs, quiet=settings.quiet) as report,
-            _told_how_to_go_on(outcomes, len(configs), log_run_ids),
+            _saying_how_to_go_on(outcomes, len(configs), log_run_ids),
         ):
             trained = (
                 _alone(tasks, report)
@@ -120,7 +120,7 @@ def run_networks(
                     report=report,
                 )
             )
-            with closing(trained):  # so that no worker is left when an interruption comes between two outcomes
+            with closing(trained):  # so that no worker keeps running after an interruption between two outcomes
                 for outcome in trained:
                     outcomes[outcome.config] = outcome
                     on_outcomes([outcome])
@@ -137,7 +137,7 @@ def _remove_stale_checkpoints(store: Store, folder: Path) -> None:
 
 
 @contextmanager
-def _told_how_to_go_on(
+def _saying_how_to_go_on(
     outcomes: Mapping[TrainingConfig, Outcome], asked: int, on_interruption: Callable[[], None]
 ) -> Iterator[None]:
     try:
@@ -145,15 +145,15 @@ def _told_how_to_go_on(
     except (Interrupted, KeyboardInterrupt) as error:
         on_interruption()
         count = sum(outcome.status == Status.FINISHED for outcome in outcomes.values())
-        told = str(error) if isinstance(error, Interrupted) else f"stopped by {error}"
+        reason = str(error) if isinstance(error, Interrupted) else f"stopped by {error}"
         raise Interrupted(
-            f"{told[:1].upper()}{told[1:]}: {count} of {asked} networks are finished, and what the "
+            f"{reason[:1].upper()}{reason[1:]}: {count} of {asked} networks are finished, and what the "
             "others reached is kept. Run the same command again to go on."
         ) from error
 
 
 def _alone(tasks: Sequence[Task], report: Report) -> Generator[Outcome, None, None]:
-    """Train in this process; a signal lets the training save its state first."""
+    """Train in this process; after a signal, the training saves its state and stops."""
     with stop_on_signal() as stop:
         for task in tasks:
             outcome = train(task, report=report, stop=stop)
@@ -172,10 +172,10 @@ def _ended(outcome: Outcome, name: str) -> Event:
 
 
 def finished(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-    """The outcomes, if all that was asked for is finished.
+    """Give the outcomes back if all are finished.
 
     Raises:
-        PipelineError: naming what is not.
+        PipelineError: some are not finished; the message names the first one.
     """
     lacking = [outcome for outcome in outcomes if outcome.status != Status.FINISHED]
     if lacking:

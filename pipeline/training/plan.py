@@ -1,4 +1,4 @@
-"""What a command would do: which networks it would train, reuse or go on with, why, and how long that takes.
+"""The dry run of a command: which networks it would train, reuse or resume, why, and how long this would take.
 
 Nothing is trained, and no run is created.
 """
@@ -23,13 +23,13 @@ from pipeline.training.executor import work
 from pipeline.training.networks import Settings
 
 _LOOKED_AT: Final = 500
-"""Of the latest finished runs: their seconds say how long others take."""
+"""How many of the latest finished runs the estimate of a training's seconds uses."""
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
 
 class Step(StrEnum):
-    """What would happen to a network."""
+    """What the command would do with a network."""
 
     TRAIN = "train"
     REUSE = "reuse"
@@ -39,13 +39,13 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class Planned:
-    """A network, what would happen to it, and why.
+    """What the command would do with one network, and why.
 
     Attributes:
-        config: of the network.
-        step: what would happen.
-        why: in a few words.
-        epochs: how many are left to train.
+        config: the network's configuration.
+        step: what the command would do.
+        why: the reason in a few words.
+        epochs: the number of epochs left to train.
     """
 
     config: TrainingConfig
@@ -57,7 +57,7 @@ class Planned:
 def plan_networks(
     store: Store, configs: Sequence[TrainingConfig], dataset: Dataset, settings: Settings
 ) -> list[Planned]:
-    """Look up what would happen to each network."""
+    """Look up in the store what the command would do with each network."""
     return [_planned(store, config, config.fingerprint(dataset.digest), settings) for config in configs]
 
 
@@ -83,9 +83,9 @@ def _unfinished(config: TrainingConfig, run: TrackedRun, settings: Settings) -> 
 
 
 def seconds(store: Store, planned: Sequence[Planned]) -> float | None:
-    """How long the trainings take one after the other, by the seconds of earlier runs; None if there are none.
+    """Estimate the seconds of all trainings, one after the other, from earlier runs; None without earlier runs.
 
-    A network takes as long for each of its multiplications as the same network did, or else as the others did.
+    The estimate uses the time per multiplication of earlier runs of the same network, or else of other networks.
     """
     ahead = [each for each in planned if each.epochs]
     if not ahead:
@@ -108,7 +108,7 @@ def seconds(store: Store, planned: Sequence[Planned]) -> float | None:
 
 
 def describe_plan(title: str, planned: Sequence[Planned], total: float | None, workers: int) -> str:
-    """The plan as a table, and a sentence on its time."""
+    """Format the plan as a table and a sentence about its duration."""
     names = network_names(each.config for each in planned)
     table = text_table(
         [[names[each.config], each.step.value, each.why] for each in planned], ["network", "step", "why"]
@@ -131,7 +131,7 @@ def _time(total: float | None, workers: int) -> str:
 
 
 def duration(time: float) -> str:
-    """A time in the unit that suits it: "12 s", "3 min", "1.5 h"."""
+    """Format a duration in seconds, minutes or hours: "12 s", "3 min", "1.5 h"."""
     if time < _MINUTE:
         return f"{time:.0f} s" if time >= 1 else "1 s"
     return f"{time / _MINUTE:.0f} min" if time < _HOUR else f"{time / _HOUR:.1f} h"

@@ -1,4 +1,4 @@
-"""The predictions that a finished run keeps of its evaluation images: they let networks be compared by image."""
+"""The predictions of a finished run for its evaluation images; with them, networks can be compared image by image."""
 
 import tempfile
 from collections.abc import Callable
@@ -19,7 +19,7 @@ ARTIFACT: Final = "predictions.npz"
 
 
 class Predictions(NamedTuple):
-    """What a network predicted for its evaluation images.
+    """The predictions of a network for its evaluation images.
 
     Attributes:
         predicted: (images,), the predicted classes.
@@ -45,17 +45,17 @@ def keep(run: OwnedRun, predicted: NDArray[np.integer[Any]], labels: NDArray[np.
 
 
 def kept(store: Store, run_id: str, dataset: Callable[[], Dataset]) -> Predictions | None:
-    """The predictions of a finished run of the test images.
+    """Load the predictions of a finished run for the test images.
 
-    A run that was made before predictions were kept is asked anew: its model classifies the test images.
+    If the run is older than this artifact, its model classifies the test images again.
 
     Args:
-        store: that has the run.
-        run_id: of a run that was evaluated on the test images.
-        dataset: loads the data, which only a run without kept predictions needs.
+        store: the store of the run.
+        run_id: id of a run that was evaluated on the test images.
+        dataset: loads the data set; called only for a run without stored predictions.
 
     Returns:
-        The predictions; None where the run has neither predictions nor a model that can be used.
+        The predictions, or None if the run has neither predictions nor a usable model.
     """
     if any(each.path == ARTIFACT for each in store.call("list_artifacts", run_id)):
         with tempfile.TemporaryDirectory() as temporary:

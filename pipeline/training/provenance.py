@@ -1,7 +1,7 @@
-"""What a run was computed with: the project's commit, the kind of processor, and NumPy.
+"""What a run was computed with: the project's commit, the kind of processor, and NumPy's version.
 
-Two processors of one kind with one NumPy compute the same bits. Another kind has other BLAS kernels, which round
-differently.
+Processors of one kind with one version of NumPy compute the same bits. Another kind runs other BLAS kernels, which
+round differently.
 """
 
 import subprocess
@@ -14,17 +14,17 @@ PROCESSOR_TAG: Final = "processor"
 NUMPY_TAG: Final = "numpy"
 CORE_SECONDS_TAG: Final = "core_seconds"
 BIT_EXACT_TAG: Final = "bit_exact"
-"""Present, and "false", on a run of which another kind of processor or another NumPy computed a part."""
+"""Set to "false" on a run that was resumed on another kind of processor or with another NumPy."""
 
 
 def tags() -> dict[str, str]:
-    """The tags of a run that this process computes, under MLflow's names where it has one."""
+    """Give the tags for a run that this process computes, under MLflow's own names where MLflow has one."""
     return {**arithmetic(), **_commit()}
 
 
 @cache
 def arithmetic() -> dict[str, str]:
-    """What decides how a sum is rounded: the kind of processor and NumPy's version, by the names of their tags."""
+    """Give what decides how sums are rounded, by tag: the kind of processor and NumPy's version."""
     import numpy as np
     from threadpoolctl import threadpool_info
 
@@ -34,10 +34,10 @@ def arithmetic() -> dict[str, str]:
 
 
 def difference(recorded: Mapping[str, str]) -> str:
-    """How this process differs from what a checkpoint was written with, as a sentence; empty where it does not.
+    """Say in a clause how this process computes differently from the one that wrote a checkpoint; empty if it does not.
 
     Args:
-        recorded: what `arithmetic` gave to the process that wrote the checkpoint; empty if it recorded nothing.
+        recorded: the result of `arithmetic` in the process that wrote the checkpoint; empty for an old checkpoint.
     """
     ours = arithmetic()
     differing = [name for name, theirs in recorded.items() if ours.get(name) != theirs]
@@ -49,7 +49,7 @@ def difference(recorded: Mapping[str, str]) -> str:
 
 @cache
 def _commit() -> dict[str, str]:
-    """The commit of the project's repository, and whether files differ from it; nothing outside of a repository."""
+    """Give the tags for the project's commit and for uncommitted changes; none outside a repository."""
     folder = Path(__file__).parent
     if not _git(folder, "ls-files", "--error-unmatch", Path(__file__).name):
         return {}

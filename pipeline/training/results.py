@@ -1,4 +1,4 @@
-"""What comes out of networks that are trained side by side: metrics of their parent run, a table, and links."""
+"""The results of a command's networks: metrics of their parent run, a table, and links into MLflow's UI."""
 
 import shutil
 import textwrap
@@ -17,9 +17,9 @@ from pipeline.training.splits import split
 from pipeline.training.task import Outcome, Status, accuracy, evaluation_split
 
 _COMPARED: Final = 50
-"""Networks beyond which a comparison shows nothing any more."""
+"""The most networks that a comparison in MLflow's UI can show clearly."""
 _TABLE_CHARACTERS: Final = 4000
-"""Of the table in a description; MLflow cuts all beyond 8000, and links to 50 networks take 3000."""
+"""The most characters of a description's table; MLflow cuts descriptions at 8000, and links to 50 runs take 3000."""
 _HOW_TO_COMPARE: Final = (
     "**To compare the networks:** open the experiment's runs, expand this one, select its children and press "
     "*Compare*: parallel coordinates, the parameters in which they differ, and their curves (`train/...` by "
@@ -29,10 +29,10 @@ _HOW_TO_COMPARE: Final = (
 
 
 class Results:
-    """The outcomes of a command's networks, as they come in.
+    """The outcomes of a command's networks, collected while the networks are trained.
 
     Attributes:
-        outcomes: those that are known.
+        outcomes: the outcomes so far.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class Results:
         """Begin without outcomes.
 
         Args:
-            store: where the runs are.
+            store: the store of the runs.
             parent: the command's run.
             title: the parent's name.
-            configs: of all networks that are asked for.
-            dataset: that they are trained on.
+            configs: the configurations of all networks of the command.
+            dataset: the data set of all networks.
         """
         self.outcomes: list[Outcome] = []
         self._store = store
@@ -56,7 +56,7 @@ class Results:
         self._images = f"{images} {evaluation_split(configs[0])} images"
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes in, and log on the parent's run how far its networks are."""
+        """Add outcomes, and log on the parent's run how many of its networks are finished."""
         self.outcomes.extend(outcomes)
         with decoration("A metric of the parent run"):
             self._log_metrics()
@@ -90,7 +90,7 @@ class Results:
             self._parent.describe(f"{self._markdown_summary()}\n\n{self._how_to_compare()}\n\n{best}")
 
     def _finished(self) -> list[Outcome]:
-        """The best first."""
+        """The best networks first."""
         return [outcome for outcome in ranked(self.outcomes) if outcome.status == Status.FINISHED]
 
     def _summary(self) -> str:
@@ -103,7 +103,7 @@ class Results:
         return f"{len(finished)} of {asked} networks are finished{earlier}; {BEST} marks the best."
 
     def _markdown_summary(self) -> str:
-        """What came out, in sentences, with links to where MLflow's UI shows it."""
+        """Summarise the results in sentences with links into MLflow's UI."""
         finished = self._finished()
         if not finished:
             return self._summary()

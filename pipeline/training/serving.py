@@ -1,7 +1,7 @@
-"""A trained network as an MLflow model: a folder with its description, its code in one file, weights and requirements.
+"""A trained network as an MLflow model: a folder with description, code in one file, weights and requirements.
 
-The folder is written here and not by `mlflow.pyfunc.save_model`, which runs the code, looks through all installed
-packages, writes the absolute path of the code into the description, and adds the project files of a user of uv.
+This module writes the folder itself, because `mlflow.pyfunc.save_model` runs the code, searches all installed packages,
+writes the absolute path of the code into the description, and adds the project files of users of uv.
 """
 
 import platform
@@ -27,8 +27,8 @@ _REQUIREMENTS: Final = "requirements.txt"
 _CONDA: Final = "conda.yaml"
 _PYTHON: Final = "python_env.yaml"
 _SIGNATURE: Final = ModelSignature(
-    # No schema of the inputs: MLflow can only describe one of the two shapes, and where it describes any, it refuses
-    # tables before the model can say which JSON it expects.
+    # The inputs have no schema, because MLflow can describe only one of the two accepted shapes. With a schema, MLflow
+    # would also refuse tables before the model can say which JSON it expects.
     outputs=Schema([ColSpec(DataType.long, "class"), ColSpec(Array(DataType.double), "scores")])
 )
 
@@ -39,12 +39,12 @@ def save(
     """Write a network as an MLflow model.
 
     Args:
-        folder: to be made.
-        network: trained.
-        activation: of its last hidden layer.
-        image_shape: rows and columns of the images that it takes.
-        run_id: of the run that trained it.
-        model_id: under which MLflow keeps it.
+        folder: the folder to create.
+        network: the trained network.
+        activation: the activation of its last hidden layer.
+        image_shape: rows and columns of its input images.
+        run_id: id of the run that trained the network.
+        model_id: the model's id in MLflow.
     """
     folder.mkdir(parents=True)
     np.savez(folder / _WEIGHTS, allow_pickle=False, **network.weights())
@@ -78,7 +78,7 @@ def _code() -> str:
 
 
 def _write_requirements(folder: Path) -> None:
-    """Write what the code needs.
+    """Write the packages that the code needs.
 
     There is no python_env.yaml, because each file is a request: MLflow then reads Python's version from conda.yaml.
     """

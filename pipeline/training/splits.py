@@ -1,4 +1,4 @@
-"""How a data set is split: the images that a network is trained on, and those that it is evaluated on."""
+"""The split of a data set into training images and evaluation images."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ _HOLDOUT: Final = 6  # the last sixth of the training images is held out for val
 
 
 def split(config: TrainingConfig, dataset: Dataset) -> tuple[Examples, Examples]:
-    """The images to train on and those to evaluate on."""
+    """Give the training images and the evaluation images."""
     if not config.validation:
         return dataset.train, dataset.test
     kept = len(dataset.train) - len(dataset.train) // _HOLDOUT
@@ -22,10 +22,10 @@ def split(config: TrainingConfig, dataset: Dataset) -> tuple[Examples, Examples]
 
 
 def check_batch_size(config: TrainingConfig, dataset: Dataset) -> None:
-    """Refuse a mini-batch larger than the data.
+    """Refuse a mini-batch that is larger than the training set.
 
     Raises:
-        UsageError: naming both sizes.
+        UsageError: the mini-batch is larger; the message names both sizes.
     """
     size = len(split(config, dataset)[0])
     if config.batch_size > size:
@@ -35,11 +35,11 @@ def check_batch_size(config: TrainingConfig, dataset: Dataset) -> None:
 
 
 def batches_an_epoch(config: TrainingConfig, dataset: Dataset) -> int:
-    """Mini-batches in an epoch; the last one may be smaller."""
+    """Count the mini-batches of an epoch, including a smaller last one."""
     return -(-len(split(config, dataset)[0]) // config.batch_size)
 
 
 def lineage(dataset: Dataset, context: str, data_dir: Path) -> DataLineage:
-    """What MLflow keeps of a data set."""
+    """Describe a data set for MLflow's lineage."""
     profile = json.dumps({"train": len(dataset.train), "test": len(dataset.test), "classes": dataset.classes})
     return DataLineage(dataset.name, dataset.digest, str(data_dir / dataset.name), profile, context)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How a run stands, in MLflow's words."""
+    """The status of a run, in MLflow's words."""
 
     RUNNING = "RUNNING"
     FINISHED = "FINISHED"
@@ -23,7 +23,7 @@ class Status(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What an event says."""
+    """The kinds of events."""
 
     WORKERS = "workers"
     STARTED = "started"
@@ -36,7 +36,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True)
 class Task:
-    """One network to train and the addresses that a process needs for it, wherever it runs."""
+    """One network to train, with the addresses that a process on any machine needs to train it."""
 
     config: TrainingConfig
     fingerprint: str
@@ -45,10 +45,10 @@ class Task:
     data_dir: Path
     checkpoint_dir: Path
     name: str = ""
-    """Of the run, where it is created, and in what is shown; by default the network's."""
+    """The name of a new run and in the display; by default the network's name."""
     tags: dict[str, str] = field(default_factory=dict)
     force: bool = False
-    """Whether a finished run is reused only if it is under the same parent: the command that goes on has trained it."""
+    """Whether to reuse a finished run only under the same parent, because a resumed command trained that run itself."""
     on_evaluation: Callable[[int, float], None] | None = None
     """Called with the epoch and the accuracy of every evaluation; it may raise `Stop`."""
 
@@ -59,7 +59,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Event:
-    """What a training tells while it runs; `kind` says what."""
+    """A message that a training sends while it runs; `kind` says which fields are set."""
 
     kind: EventKind
     name: str
@@ -71,13 +71,13 @@ class Event:
     text: str = ""
 
     def as_message(self) -> tuple[Any, ...]:
-        """The fields as Dask's msgpack takes them; it refuses an enum."""
+        """Give the fields as types that Dask can send, because its msgpack refuses an enum."""
         kind, *others = astuple(self)
         return (kind.value, *others)
 
     @classmethod
     def from_message(cls, message: Sequence[Any]) -> "Event":
-        """The event whose `as_message` was sent."""
+        """Restore the event from the result of `as_message`."""
         kind, *others = message
         return cls(EventKind(kind), *others)
 
@@ -87,13 +87,13 @@ class Outcome:
     """How a task ended.
 
     Attributes:
-        config: of the network.
-        status: FINISHED, or MLflow's word for what it is instead: KILLED, FAILED, or RUNNING in another process.
-        run_id: None where no run could be made.
+        config: the network's configuration.
+        status: FINISHED, KILLED, FAILED, or RUNNING in another process.
+        run_id: the run's id, or None if no run could be created.
         metrics: the last value of every metric.
         reused: whether the run was finished before this task.
-        reason: why it is not FINISHED.
-        conclusive: whether training it again would end the same: it is finished, was stopped by its watch, or diverged.
+        reason: why the run is not FINISHED.
+        conclusive: whether another training would end in the same way: it finished, diverged, or was ended by `Stop`.
     """
 
     config: TrainingConfig
@@ -106,17 +106,17 @@ class Outcome:
 
 
 class Stop(Interrupted):
-    """Raised by a `watch` to end a training early: its run is KILLED for the reason given."""
+    """Raised by `Task.on_evaluation` to end a training early; the run becomes KILLED with this reason."""
 
 
 Report = Callable[[Event], None]
 
 
 def evaluation_split(config: TrainingConfig) -> str:
-    """What a network is evaluated on: "validation" or "test"."""
+    """The split that a network is evaluated on: "validation" or "test"."""
     return "validation" if config.validation else "test"
 
 
 def accuracy(outcome: Outcome) -> float:
-    """The accuracy of a finished network on the images that it was evaluated on."""
+    """The accuracy of a finished network on its evaluation split."""
     return outcome.metrics[f"{evaluation_split(outcome.config)}_accuracy"]

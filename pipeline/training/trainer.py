@@ -1,4 +1,4 @@
-"""Training one network is one task and one MLflow run, which an interruption leaves no trace in."""
+"""Training one network: one task and one MLflow run, whose result does not depend on interruptions."""
 
 import threading
 import time
@@ -33,30 +33,32 @@ from pipeline.training.task import Event, EventKind, Outcome, Report, Status, St
 
 CHECKPOINT_SECONDS: Final = 30.0
 DIVERGED_BEYOND: Final = 1e6
-"""A training has diverged where the loss is this many times that of its first window."""
+"""A training has diverged if its loss exceeds the loss of its first window by this factor."""
 
 
 def reuse(task: Task) -> Outcome | None:
-    """The finished run of a network as an outcome, or None; a run whose parent came to nothing moves to this one."""
+    """Give the finished run of a network as an outcome, or None; `reparent` may move the run to this task's parent."""
     run = task.store.find_finished(task.fingerprint)
     if run is None or (task.force and run.parent_id != task.parent_id):
         return None
     if task.parent_id:
         reparent(task.store, run, task.parent_id)
-    Checkpoints(task.checkpoint_dir / run.run_id).remove()  # its process may have been killed before it came to it
+    Checkpoints(
+        task.checkpoint_dir / run.run_id
+    ).remove()  # because its process may have been killed before it removed them
     return Outcome(task.config, Status.FINISHED, run.run_id, dict(run.metrics), reused=True, conclusive=True)
 
 
 def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
-    """Train the network of `task` in this process, going on from its checkpoint where it has one.
+    """Train the network of `task` in this process, or resume its training from a checkpoint.
 
     Args:
         task: what to train, and where.
-        report: told of progress.
-        stop: once set, the state reached is saved and the run KILLED.
+        report: called with each event of the training.
+        stop: once set, the training saves its state and its run becomes KILLED.
 
     Returns:
-        How it ended. Divergence, a stop and an outage of the store are outcomes, not exceptions.
+        The outcome. Divergence, a stop and an outage of the store are outcomes, not exceptions.
     """
     from threadpoolctl import threadpool_limits
 
@@ -76,7 +78,7 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
             notify=lambda text: report(Event(EventKind.NOTICE, task.name, task.config.max_epoch, text=text)),
             stop=stop,
         )
-    except AlreadyFinished:  # by another process, or by a worker that died before it could say so
+    except AlreadyFinished:  # by another process, or by a worker that died before it reported the outcome
         return cast("Outcome", reuse(task))
     except Busy as error:
         return Outcome(task.config, Status.RUNNING, reason=str(error))
@@ -104,7 +106,7 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
 
 
 class _Training:
-    """A network on its way through its epochs, with what it has yet to tell MLflow."""
+    """The state of one training, and the metrics that are not sent to MLflow yet."""
 
     def __init__(self, task: Task, run: OwnedRun, dataset: Dataset, report: Report) -> None:
         config = self.config = task.config
@@ -114,8 +116,8 @@ class _Training:
         self.dataset = dataset
         self.report = report
         self.checkpoints = Checkpoints(task.checkpoint_dir / run.run_id)
-        self.examples, self.held_out = split(config, dataset)
-        self.part = evaluation_split(config)
+        self.examples, self.evaluation_examples = split(config, dataset)
+        self.evaluation_split = evaluation_split(config)
         self.batches = batches_an_epoch(config, dataset)
         sizes = config.layer_sizes(len(dataset.pixel_order), dataset.classes)
         self.network = Network.create(
@@ -130,16 +132,18 @@ class _Training:
         self.position = Position()
         self.seconds = 0.0
         self.core_seconds = -time.thread_time()
-        """Processor time of this thread and of the processes before it, less the reading of the thread's clock."""
+        """Processor seconds of earlier processes, minus what this thread had used before the training."""
         self.pending: list[Point] = []
         self.evaluated: list[tuple[int, float]] = []
         self.first_loss: float | None = None
         self.saved = time.monotonic()
 
     def complete(self, stop: threading.Event) -> dict[str, float]:
-        """Train from where the last checkpoint stands to the end; returns the final metrics."""
+        """Train from the last checkpoint to the end; returns the final metrics."""
         self._tell(EventKind.STARTED, text=self._restore())
-        for evaluation in self.evaluated:  # the earlier process's, the last of which it may not have come to
+        for (
+            evaluation
+        ) in self.evaluated:  # because the earlier process may have died between its evaluation and its decision
             self._decide(*evaluation)
         try:
             for progress in self._fit():
@@ -189,10 +193,10 @@ class _Training:
         self.pending = []
 
     def _decide(self, epoch: int, accuracy: float) -> None:
-        """Ask whether to go on; a run that was stopped for good says so, because nobody may go on with it.
+        """Ask `on_evaluation` whether to go on; tag a run that ends here, because no process may resume the run.
 
         Raises:
-            Stop: if the training ends here.
+            Stop: the training ends here.
         """
         if self.on_evaluation is None:
             return
@@ -207,20 +211,23 @@ class _Training:
         return epoch % self.config.test_epoch == 0 or epoch == self.config.max_epoch
 
     def _evaluate(self, progress: Progress) -> float:
-        result = evaluate(self.network, self.loss, self.held_out)
-        self._note(progress.step, {f"{self.part}/loss": result.loss, f"{self.part}/accuracy": result.accuracy})
+        result = evaluate(self.network, self.loss, self.evaluation_examples)
+        self._note(
+            progress.step,
+            {f"{self.evaluation_split}/loss": result.loss, f"{self.evaluation_split}/accuracy": result.accuracy},
+        )
         self.evaluated.append((progress.epoch, result.accuracy))
         self._tell(EventKind.EVALUATED, accuracy=result.accuracy, loss=result.loss)
         return result.accuracy
 
     def _conclude(self) -> dict[str, float]:
         train = evaluate(self.network, self.loss, self.examples)
-        held_out = evaluate(self.network, self.loss, self.held_out)
+        evaluated = evaluate(self.network, self.loss, self.evaluation_examples)
         metrics = {
             "train_accuracy": train.accuracy,
             "train_loss": train.loss,
-            f"{self.part}_accuracy": held_out.accuracy,
-            f"{self.part}_loss": held_out.loss,
+            f"{self.evaluation_split}_accuracy": evaluated.accuracy,
+            f"{self.evaluation_split}_loss": evaluated.loss,
             "train_seconds": self.seconds,
         }
         model_id = self.run.log_model(self.config.network, self._write_model, self.config.parameters())
@@ -240,36 +247,38 @@ class _Training:
         self.run.tag(provenance.CORE_SECONDS_TAG, self._core_seconds())
 
     def _decorate(self) -> None:
-        """Store predictions and pictures; the curves come from the run, which has all after any interruption."""
+        """Store predictions and pictures; the curves are read from the run, which has the points of every process."""
         title = network_title(self.config)
-        verdicts = figures.Verdicts(_scores(self.network, self.held_out), self.held_out.labels)
-        with decoration(ARTIFACT, self._warn):  # what reads them can ask the model anew
-            keep(self.run, verdicts.said, verdicts.labels)
+        predictions = figures.ScoredPredictions(
+            _scores(self.network, self.evaluation_examples), self.evaluation_examples.labels
+        )
+        with decoration(ARTIFACT, self._warn):  # the report can compute them again with the model
+            keep(self.run, predictions.predicted, predictions.labels)
         with decoration("training_curves.png", self._warn):
             history = {
-                f"{part}/{kind}": [
-                    (point.step / self.batches, point.value) for point in self.run.history(f"{part}/{kind}")
+                f"{split_name}/{kind}": [
+                    (point.step / self.batches, point.value) for point in self.run.history(f"{split_name}/{kind}")
                 ]
-                for part in ("train", self.part)
+                for split_name in ("train", self.evaluation_split)
                 for kind in ("loss", "accuracy")
             }
             self.run.log_figure(figures.training_curves(title, history), "training_curves.png")
         with decoration("confusion_matrix.png", self._warn):
-            on_images = f"{title}: {self.part} images"
-            self.run.log_figure(figures.confusion_matrix(on_images, verdicts), "confusion_matrix.png")
+            on_images = f"{title}: {self.evaluation_split} images"
+            self.run.log_figure(figures.confusion_matrix(on_images, predictions), "confusion_matrix.png")
         with decoration("mistakes.png", self._warn):
-            worst = verdicts.mistakes()
+            worst = predictions.mistakes()
             images = (
                 self.dataset.images("test", worst)
-                if self.part == "test"
+                if self.evaluation_split == "test"
                 else self.dataset.images("train", worst + len(self.examples))
             )
-            among = f"{title}: most confident mistakes among the {self.part} images"
-            figure = figures.mistakes(among, images, verdicts.said[worst], verdicts.labels[worst])
+            among = f"{title}: most confident mistakes among the {self.evaluation_split} images"
+            figure = figures.mistakes(among, images, predictions.predicted[worst], predictions.labels[worst])
             self.run.log_figure(figure, "mistakes.png")
 
     def _description(self, metrics: Mapping[str, float]) -> str:
-        counts = {"train": len(self.examples), self.part: len(self.held_out)}
+        counts = {"train": len(self.examples), self.evaluation_split: len(self.evaluation_examples)}
         uri = f"runs:/{self.run.run_id}/{self.config.network}"
         return describe_network(self.config, metrics, counts, uri)
 
@@ -283,10 +292,10 @@ class _Training:
         serving.save(folder, self.network, self.config.activation, shape, run_id=self.run.run_id, model_id=model_id)
 
     def _note_curve(self, windows: Iterable[Window]) -> None:
-        """Note the points of the training curve.
+        """Keep the points of the training curve, to be sent later.
 
         Raises:
-            Diverged: if the loss is finite but has grown without bound, as a weight decay of 50 makes it.
+            Diverged: the loss is finite but has grown beyond DIVERGED_BEYOND, as a weight decay of 50 makes it.
         """
         for window in windows:
             self._note(window.step, {"train/loss": window.loss, "train/accuracy": window.accuracy})
@@ -300,7 +309,7 @@ class _Training:
         self.pending.extend(Point(key, value, now, step) for key, value in values.items())
 
     def _save(self) -> None:
-        self.run.check()  # the one who took the run over may use the same folder
+        self.run.check()  # because a process that took the run over may use the same folder
         arrays = {
             **{f"network/{name}": array for name, array in self.network.state().items()},
             **{f"optimizer/{name}": array for name, array in self.optimizer.state().items()},
@@ -318,7 +327,7 @@ class _Training:
         self.saved = time.monotonic()
 
     def _restore(self) -> str:
-        """Take up the last checkpoint, if there is one, and send the metrics that it holds; says where it goes on."""
+        """Load the last checkpoint, if there is one, and send its pending metrics; returns a clause for the user."""
         checkpoint = self.checkpoints.latest()
         if checkpoint is None:
             return ""
@@ -329,7 +338,7 @@ class _Training:
         self.seconds = notes["seconds"]
         self.evaluated = [(epoch, accuracy) for epoch, accuracy in notes["evaluated"]]
         self.first_loss = notes.get("first_loss")  # a checkpoint of version 0.1.0 has none
-        self.core_seconds += notes.get("core_seconds", 0.0)  # nor this, nor what it was computed with
+        self.core_seconds += notes.get("core_seconds", 0.0)  # nor has it these two
         if text := provenance.difference(notes.get("computed_with", {})):
             self._tell(EventKind.NOTICE, text=text)
             self.run.tag(provenance.BIT_EXACT_TAG, "false")
@@ -345,7 +354,7 @@ class _Training:
 
 
 def _scores(network: Network, examples: Examples) -> NDArray[np.floating[Any]]:
-    """The scores (images, classes), in the images' order."""
+    """Compute the scores (images, classes), in the order of the images."""
     order, parts = np.arange(len(examples)), range(0, len(examples), EVALUATED_TOGETHER)
     batches = (examples.batch(order[start : start + EVALUATED_TOGETHER]) for start in parts)
     return np.concatenate([network.forward(batch) for batch in batches])

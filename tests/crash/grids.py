@@ -75,16 +75,16 @@ class Command:
         return self.process.poll() is not None
 
     def say(self, text: str, times: int = 1, patience: float = PATIENCE) -> None:
-        """Wait until it has said something; it may not end before."""
+        """Wait until it has printed something; it may not end before."""
 
-        def said() -> bool:
+        def has_printed() -> bool:
             ended = self.ended
             if self.output.count(text) >= times:
                 return True
             assert not ended, f"it ended without {text!r}:\n{self.output}"
             return False
 
-        until(said, f"{text!r} in\n{self.output}", patience)
+        until(has_printed, f"{text!r} in\n{self.output}", patience)
 
     def end(self, patience: float = PATIENCE) -> int:
         """Wait for its end; returns the exit code."""
@@ -142,8 +142,8 @@ class Grid:
 
     def start(self, prefix: tuple[str, ...] = (), **environment: str) -> Command:
         where = ("--data-dir", str(self.data_dir), "--checkpoint-dir", str(self.checkpoints))
-        told = {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_EXPERIMENT_NAME": self.experiment, **environment}
-        command = Command(self.folder, (self.command, *self.networks, *self.training, *where), told, prefix)
+        variables = {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_EXPERIMENT_NAME": self.experiment, **environment}
+        command = Command(self.folder, (self.command, *self.networks, *self.training, *where), variables, prefix)
         self.commands.append(command)
         return command
 

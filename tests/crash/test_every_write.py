@@ -36,14 +36,14 @@ def attempt(tmp_path, data_dir, empty_store, monkeypatch):
         child = os.fork()  # from a process that has imported MLflow: to start anew takes seconds
         if child == 0:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", grid.uri)
-            monkeypatch.setattr(Store, "patiently", told(Store.patiently, strike))
+            monkeypatch.setattr(Store, "patiently", reporting(Store.patiently, strike))
             leave_after(lambda: commands.train_one(CONFIG, settings, {}))
         return grid, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     return attempt
 
 
-def told(patiently, strike):
+def reporting(patiently, strike):
     def calling(store, method, *args, **kwargs):
         if method.startswith(READS):
             return patiently(store, method, *args, **kwargs)

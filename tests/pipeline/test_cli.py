@@ -29,7 +29,7 @@ REPLACED = (
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--learning-rate", "0"], "learning_rate is 0.0; it has to be a number above 0."),
         (["--learning-rate", "-1"], "learning_rate is -1.0; it has to be a number above 0."),
@@ -49,10 +49,10 @@ REPLACED = (
         (["--register", "a/b"], "register is 'a/b'; a name has to be of letters, digits, spaces, ., - and _."),
     ],
 )
-def test_bad_value_is_one_line_with_what_is_accepted(arguments, told):
+def test_bad_value_is_one_line_with_what_is_accepted(arguments, message):
     result = run("train", "--dataset", "digits", *arguments)
     assert result.exit_code == 2
-    assert lines(result) == [f"Error: {told}"]
+    assert lines(result) == [f"Error: {message}"]
     assert not Path("checkpoints").exists()
 
 
@@ -79,7 +79,7 @@ def test_bad_value_is_one_line_with_what_is_accepted(arguments, told):
         (["report", "--max-epoch", "0"], "0", "from 1 up"),
     ],
 )
-def test_unknown_name_or_range_is_told_with_those_known(arguments, value, accepted):
+def test_unknown_name_or_range_names_those_known(arguments, value, accepted):
     result = run(*arguments, "--dataset", "digits")
     assert result.exit_code == 2
     assert lines(result)[-1].startswith("Error: ")

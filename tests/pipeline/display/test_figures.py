@@ -10,7 +10,7 @@ from pipeline.config import TrainingConfig
 from pipeline.data import datasets
 from pipeline.data.doubt import Prediction
 from pipeline.display import figures
-from pipeline.display.figures import Verdicts
+from pipeline.display.figures import ScoredPredictions
 
 GRID = [
     TrainingConfig(hidden_sizes=sizes, activation=activation, loss=loss)
@@ -41,28 +41,28 @@ def legend(of):
 
 
 @pytest.fixture
-def verdicts():
+def predictions():
     """Of three classes: 0 is right, 1 is taken for 2 narrowly and widely, 2 for 0."""
     scores = np.array([[9, 0, 0], [0, 4, 5], [0, 1, 9], [3, 0, 1], [0, 2, 9]])
-    return Verdicts(scores, np.array([0, 1, 1, 2, 2]))
+    return ScoredPredictions(scores, np.array([0, 1, 1, 2, 2]))
 
 
-def test_confusions_are_counted_by_class(verdicts):
-    np.testing.assert_array_equal(verdicts.confusions(), [[1, 0, 0], [0, 0, 2], [1, 0, 1]])
+def test_confusions_are_counted_by_class(predictions):
+    np.testing.assert_array_equal(predictions.confusions(), [[1, 0, 0], [0, 0, 2], [1, 0, 1]])
 
 
-def test_the_most_confident_mistakes_come_first(verdicts):
-    np.testing.assert_array_equal(verdicts.mistakes(), [2, 3, 1])
-    np.testing.assert_array_equal(verdicts.mistakes(most=1), [2])
+def test_the_most_confident_mistakes_come_first(predictions):
+    np.testing.assert_array_equal(predictions.mistakes(), [2, 3, 1])
+    np.testing.assert_array_equal(predictions.mistakes(most=1), [2])
 
 
 def test_labels_of_one_byte_do_not_overflow():
     scores = np.eye(40)
-    np.testing.assert_array_equal(Verdicts(scores, np.arange(40, dtype=np.uint8)).confusions(), np.eye(40))
+    np.testing.assert_array_equal(ScoredPredictions(scores, np.arange(40, dtype=np.uint8)).confusions(), np.eye(40))
 
 
-def test_the_confusion_matrix_shows_the_counts(verdicts, drawn):
-    figure = figures.confusion_matrix("a network", verdicts)
+def test_the_confusion_matrix_shows_the_counts(predictions, drawn):
+    figure = figures.confusion_matrix("a network", predictions)
     assert texts(figure.axes[0]) == ["1", "", "", "", "", "2", "1", "", "1"]
     assert drawn(figure).std() > 0
 
@@ -73,15 +73,15 @@ LONG = "sigmoid-softmax_cross_entropy-2h, learning_rate 0.0123, 50 epochs, he: t
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda verdicts: figures.confusion_matrix(LONG, verdicts),
+        lambda predictions: figures.confusion_matrix(LONG, predictions),
         lambda _: figures.training_curves(LONG, {"test/loss": CURVE, "test/accuracy": CURVE}),
         lambda _: figures.mistakes(LONG, np.zeros((3, 8, 8), np.uint8), np.zeros(3), np.zeros(3)),
         lambda _: figures.overlay(LONG, {GRID[0]: CURVE}, "test accuracy"),
         lambda _: figures.accuracy_map(LONG, {GRID[0]: 0.9}),
     ],
 )
-def test_no_title_is_clipped_or_stands_on_the_axes(verdicts, drawn, draw):
-    figure = draw(verdicts)
+def test_no_title_is_clipped_or_stands_on_the_axes(predictions, drawn, draw):
+    figure = draw(predictions)
     drawn(figure)
     title = figure._suptitle.get_window_extent()
     assert title.x0 >= 0
@@ -90,8 +90,8 @@ def test_no_title_is_clipped_or_stands_on_the_axes(verdicts, drawn, draw):
     assert title.y0 >= max(axes.get_tightbbox().y1 for axes in figure.axes)
 
 
-def test_heat_maps_have_a_labelled_scale_of_colours(verdicts, drawn):
-    confusions = figures.confusion_matrix("a network", verdicts)
+def test_heat_maps_have_a_labelled_scale_of_colours(predictions, drawn):
+    confusions = figures.confusion_matrix("a network", predictions)
     assert confusions.axes[1].get_ylabel() == "share of the images of the class (%)"
     assert confusions.axes[1].get_ylim() == (0, 100)
     accuracies = figures.accuracy_map("grid", {GRID[0]: 0.5, GRID[1]: 0.9})

@@ -104,7 +104,7 @@ def test_only_a_difference_beyond_chance_tells_candidates_apart():
     assert large.interval[0] > 0
 
 
-def test_table_names_what_is_not_told_apart(study):
+def test_table_names_what_is_not_distinguished(study):
     text = tables.confirmation(
         study, [candidate(0, 0.95, 0.96, 0.94), candidate(1, 0.94, 0.965, 0.935), candidate(2, 0.85, 0.862, 0.84)]
     )
