@@ -135,7 +135,11 @@ def _parse(file: gzip.GzipFile | BufferedReader, path: Path, dimensions: tuple[i
         raise IdxError(path, f"promises {promised:,} bytes in its header and holds {promised - left:,}", _REMEDY)
     if file.read(1):
         raise IdxError(path, f"goes on after the {promised:,} bytes that its header promises", _REMEDY)
-    return np.frombuffer(b"".join(pieces), dtype=kind.dtype).reshape(shape), digest.hexdigest()
+    try:
+        values = np.frombuffer(b"".join(pieces), dtype=kind.dtype).reshape(shape)
+    except ValueError:  # one dimension is 0, so nothing is stored, but the others are too large for an array
+        raise IdxError(path, f"states dimensions that no array can have: {shape}", _REMEDY) from None
+    return values, digest.hexdigest()
 
 
 def _counted(dimensions: int) -> str:
