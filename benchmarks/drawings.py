@@ -129,7 +129,7 @@ def even(*grey: float) -> Paper:
 
 def gradient(left: float, right: float) -> Paper:
     """Paper that darkens from one side to the other, in a direction of chance."""
-    return lambda side, random: np.rot90(np.linspace(left, right, side)[None].repeat(side, 0), random.integers(4))[
+    return lambda side, random: np.rot90(np.linspace(left, right, side)[None].repeat(side, 0), int(random.integers(4)))[
         ..., None
     ]
 
@@ -140,13 +140,15 @@ def shadow(side: int, random: np.random.Generator) -> Greys:
     rows, columns = np.indices((side, side)) - side / 2
     distance = rows * np.sin(angle) + columns * np.cos(angle) - offset
     lit = np.clip(distance / random.uniform(1, 8) + 0.5, 0, 1)
-    return (235 * (0.5 + 0.5 * lit))[..., None]
+    level: Greys = (235 * (0.5 + 0.5 * lit))[..., None]
+    return level
 
 
 def vignette(side: int, _: np.random.Generator) -> Greys:
     """Paper that darkens towards its corners."""
     rows, columns = (np.indices((side, side)) - side / 2) / (side / 2)
-    return (240 * (1 - 0.33 * (rows**2 + columns**2)))[..., None]
+    level: Greys = (240 * (1 - 0.33 * (rows**2 + columns**2)))[..., None]
+    return level
 
 
 _WHITE: Final = even(255)
