@@ -8,7 +8,7 @@ from tests.conftest import REPOSITORY
 
 LAYERS = [
     {"model"},
-    {"pipeline.errors", "pipeline.files", "pipeline.log", "pipeline.output", "pipeline.redaction"},
+    {"pipeline.errors", "pipeline.files", "pipeline.log", "pipeline.options", "pipeline.output", "pipeline.redaction"},
     {"pipeline.config"},
     {"pipeline.names"},
     {"pipeline.experiments", "pipeline.training.task", "pipeline.report.published"},

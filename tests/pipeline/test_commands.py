@@ -10,10 +10,11 @@ import pytest
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from pipeline import commands
-from pipeline.config import TrainingConfig
+from pipeline.config import TrainingConfig, parse_sizes
 from pipeline.data import datasets
 from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import grid
+from pipeline.tracking.models import load_served
 from pipeline.tracking.parents import command_run
 from pipeline.tracking.store import Store
 from pipeline.training.networks import Settings
@@ -187,6 +188,21 @@ def test_force_trains_again(settings):
     first = commands.train_one(QUICK, settings, {})
     assert commands.train_one(QUICK, settings, {}).run_id == first.run_id
     assert commands.train_one(QUICK, replace(settings, force=True), {}).run_id != first.run_id
+
+
+def test_a_network_of_other_sizes_is_trained_logged_and_served(settings, store):
+    config = replace(QUICK, hidden_sizes=parse_sizes("32x16x8"), max_epoch=1)
+    outcome = commands.train_one(config, settings, {})
+    run = store.get(outcome.run_id)
+    assert run.name == "relu-euclidean-32x16x8"
+    assert (run.parameters["hidden_sizes"], run.parameters["hidden_layers"]) == ("32x16x8", "3")
+    trained = weights(store, outcome.run_id)
+    shapes = [trained[f"layer{number}.weight"].shape for number in range(1, 5)]
+    assert shapes == [(64, 32), (32, 16), (16, 8), (8, 10)]
+    images = np.zeros((2, 8, 8), np.uint8)
+    classes, scores = load_served(f"runs:/{outcome.run_id}/{config.network}").predict(images)
+    assert len(classes) == 2
+    assert [len(each) for each in scores] == [10, 10]
 
 
 def test_validation_holds_out_the_last_sixth(settings, store):
