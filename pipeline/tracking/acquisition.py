@@ -1,4 +1,4 @@
-"""Becoming the one process that owns a run: it is created, or taken over from one that does not work on it any more."""
+"""Acquiring a run: this process creates the run, or takes it over from a process that no longer works on it."""
 
 import getpass
 import random
@@ -18,7 +18,7 @@ _LOOK_SECONDS: Final = 0.5
 
 
 class AlreadyFinished(PipelineError):  # noqa: N818 - a state, not a fault
-    """This network's run was finished while this process was about to train it."""
+    """Another process finished this network's run just before this process could train the network."""
 
 
 class Busy(PipelineError):  # noqa: N818 - a state, not a fault
@@ -135,7 +135,7 @@ def unfinished_runs(store: Store, fingerprint: str) -> list[TrackedRun]:
 def create(store: Store, name: str, tags: Mapping[str, str]) -> OwnedRun:
     """Create a run that this process owns from its first moment.
 
-    A run that came to be although the answer was lost, so that it was asked for again, is deleted.
+    If the store's answer is lost, the request is repeated; then the run of the first request is deleted.
     """
     held = new()
     every_tag = {**_source_tags(), **tags, **held.texts()}
@@ -151,7 +151,7 @@ def create(store: Store, name: str, tags: Mapping[str, str]) -> OwnedRun:
 def _create_network(
     store: Store, fingerprint: str, name: str, parent_id: str | None, tags: Mapping[str, str]
 ) -> OwnedRun | None:
-    """Create a network's run, unless a process of another machine has done so in the meantime.
+    """Create a network's run; return None if a process on another machine has created one in the meantime.
 
     Of two processes that create one, the later one sees both, and deletes its own. If each sees both, each deletes its
     own and tries again after a while.
@@ -200,7 +200,7 @@ def _describe(owned: OwnedRun, parameters: Mapping[str, str], lineage: DataLinea
 
 
 def reparent(store: Store, run: TrackedRun, parent_id: str) -> None:
-    """Fold `run` under another parent, if its own is deleted or gone, or is unfinished and nobody works on it."""
+    """Give `run` another parent if its own is deleted, or is unfinished and no process works on it."""
     if run.parent_id == parent_id:
         return
     if run.parent_id is None or _is_given_up(store, run.parent_id):

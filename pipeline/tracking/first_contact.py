@@ -1,4 +1,4 @@
-"""The first contact of a process with a tracking store: its tables made, its experiment found."""
+"""The first contact of a process with a tracking store: create its tables, find its experiment."""
 
 import os
 import threading
@@ -38,7 +38,7 @@ def announced(address: Address, seconds: float) -> Iterator[None]:
 
 
 def make_sqlite_store(uri: str) -> None:
-    """Make the tables of a SQLite store that does not exist yet, whole or not at all.
+    """Create a SQLite store that does not exist yet, with all tables at once.
 
     They are made in another file, which then gets the store's name if that is still free, because MLflow makes them one
     by one: a second process that came in between would find half of them.
@@ -57,14 +57,14 @@ def make_sqlite_store(uri: str) -> None:
     try:
         store = SqlAlchemyStore(f"{_SQLITE}{made}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)  # type: ignore[no-untyped-call]
         store.engine.dispose()
-        with suppress(FileExistsError):  # another process was first: its tables are whole, too
+        with suppress(FileExistsError):  # another process was first, and its tables are complete, too
             _give_name(made, path)
     finally:
         made.unlink(missing_ok=True)
 
 
 def _give_name(made: Path, path: Path) -> None:
-    """Name a file, unless the name is taken."""
+    """Give a file its name if the name is still free."""
     try:
         os.link(made, path)
     except FileExistsError:

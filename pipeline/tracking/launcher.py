@@ -41,7 +41,7 @@ def prepare_for_launcher(arguments: Sequence[str]) -> None:
 
 
 def record_failure(command: str, arguments: Sequence[str], reason: str) -> None:
-    """Give the launcher's run its name and the reason, where a command failed before it came to do so.
+    """Set name and reason of the launcher's run, if the command failed before it could set them.
 
     Args:
         command: its entry point.

@@ -108,7 +108,7 @@ def check_name(name: str | None) -> None:
 
 
 def register_best(store: Store, name: str, outcomes: Sequence[Outcome]) -> str:
-    """Register the finished network with the highest accuracy on the images held out of its training.
+    """Register the finished network with the highest accuracy on its evaluation split.
 
     Returns:
         What happened, in a sentence of markdown.

@@ -1,4 +1,4 @@
-"""The run that stands for a whole command, under which the networks' runs are folded."""
+"""The run of a command, which is the parent of its networks' runs."""
 
 import hashlib
 import json

@@ -213,7 +213,7 @@ class OwnedRun:
         return sorted((point for point in self._sent if point.key == key), key=lambda point: point.step)
 
     def log_result(self, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Log what a command came to; each is logged once, the metrics at step 0."""
+        """Log the result of a command: each parameter and metric once, the metrics at step 0."""
         from mlflow.entities import Metric, Param
 
         self.write(

@@ -45,7 +45,7 @@ _OVERVIEW: Final = {
         *(f"params.`{name}`" for name in _HYPERPARAMETERS),
     ],
 }
-"""A view of an experiment in MLflow's UI: what commands came to, the latest first, with their networks below them."""
+"""A view of an experiment in MLflow's UI: the results of commands, the latest first, with their networks below them."""
 
 
 class Point(NamedTuple):
@@ -131,7 +131,7 @@ class Store(Connection):
             return Path(self.call("download_artifacts", run_id, path, folder)).read_bytes()
 
     def models(self, run_id: str) -> list["LoggedModel"]:
-        """The models of a run; one that is stored as a whole is READY."""
+        """The models of a run; a completely stored model has the status READY."""
         return list(self.call("search_logged_models", [self.experiment_id], f"source_run_id = '{run_id}'"))
 
     def find_finished(self, fingerprint: str) -> TrackedRun | None:
