@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,14 +15,13 @@ from pipeline.config import TrainingConfig, parse_init_std, parse_sizes
 from pipeline.errors import PipelineError, UsageError
 from pipeline.experiments import OPEN_STUDIES, STUDIES
 from pipeline.log import VERBOSE, show_log
-from pipeline.options import WholeNumber
+from pipeline.options import FilePath, Optional, Several, Text, WholeNumber
 from pipeline.output import notice
 from pipeline.search.space import DEFAULT_SPACE
 
 if TYPE_CHECKING:
     from pipeline.training.networks import Settings
 
-_T = TypeVar("_T")
 _Command = Callable[..., Any]
 
 
@@ -60,62 +59,13 @@ class _OneLineErrors(click.Group):
             ctx.exit(130)
 
 
-class _Text(click.ParamType[Any]):
-    """A value that `parse` reads; it raises UsageError where it cannot."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self.parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
-        return self.parse(value) if isinstance(value, str) else value
-
-
-class _List(click.ParamType[Any], Generic[_T]):
-    """Values of another type, separated by commas."""
-
-    def __init__(self, item: click.ParamType[Any]) -> None:
-        self.item = item
-        self.name = f"{item.name},..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        return [self.item.convert(part.strip(), param, ctx) for part in value.split(",") if part.strip()]
-
-
-class _Optional(click.ParamType[Any]):
-    """Another type, or nothing where the text is empty, as MLproject's defaults are."""
-
-    def __init__(self, item: click.ParamType[Any]) -> None:
-        self.item = item
-        self.name = item.name
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return None if value == "" else self.item.convert(value, param, ctx)
-
-
-class _Path(click.Path):
-    """A path in which `~` stands for the home folder: `mlflow run` quotes its parameters, so no shell replaces it."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        path = Path(str(super().convert(value, param, ctx)))
-        try:
-            return path.expanduser()
-        except RuntimeError:  # the home of a user that this machine does not know
-            return path
-
-
-_PATH = _Optional(_Path())
-_SIZES = _Text("sizes", parse_sizes)
+_PATH = Optional(FilePath())
+_SIZES = Text("sizes", parse_sizes)
 _TYPES: dict[str, click.ParamType[Any]] = {
     "hidden_sizes": _SIZES,
     "activation": click.Choice(list(ACTIVATIONS)),
     "loss": click.Choice(list(LOSSES)),
-    "init_std": _Text("float|rule|float/...", parse_init_std),
+    "init_std": Text("float|rule|float/...", parse_init_std),
 }
 
 
@@ -178,11 +128,11 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
         ]
         if many:
             options += [
-                click.option("--workers", type=_Optional(WholeNumber(1)), help="Processes; default: one a core."),
-                click.option("--scheduler", type=_Optional(click.STRING), help="Address of a Dask cluster to use."),
+                click.option("--workers", type=Optional(WholeNumber(1)), help="Processes; default: one a core."),
+                click.option("--scheduler", type=Optional(click.STRING), help="Address of a Dask cluster to use."),
                 click.option(
                     "--worker-timeout",
-                    type=_Optional(click.FloatRange(min=0)),
+                    type=Optional(click.FloatRange(min=0)),
                     help="Seconds for which that cluster may have no worker; default: any time.",
                 ),
             ]
@@ -201,14 +151,14 @@ _TRIALS = click.option(
     show_default=True,
     help="Finished trials (complete, pruned or diverged) that the study shall have in the end.",
 )
-_OUTPUT = click.option("--output", type=_Path(), default="results", show_default=True, help="Folder of the report.")
+_OUTPUT = click.option("--output", type=FilePath(), default="results", show_default=True, help="Folder of the report.")
 _force = _flag("--force", "Train again what is finished.")
 _DRY_RUN = _flag("--dry-run", "Train nothing; say what would be trained, reused or gone on with, and how long.")
 _CHECKPOINTS = click.option(
     "--checkpoint-dir", type=_PATH, default="checkpoints", show_default=True, help="Folder to resume from."
 )
 _REGISTER = click.option(
-    "--register", type=_Optional(click.STRING), help="Registered model to put the best network into."
+    "--register", type=Optional(click.STRING), help="Registered model to put the best network into."
 )
 
 
@@ -232,7 +182,7 @@ def _be_verbose() -> None:
 @click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Train, compare and search small neural networks, tracked in MLflow."""
-    from pipeline.training.executor import interruptible
+    from pipeline.training.signals import interruptible
 
     interruptible()
     if os.environ.get("MLFLOW_RUN_ID"):
@@ -272,14 +222,14 @@ def train(settings: "Settings", **values: Any) -> None:
 @main.command()
 @click.option(
     "--hidden-sizes",
-    type=_List(_SIZES),
+    type=Several(_SIZES),
     default="128,256x64",
     show_default=True,
     help="Units of each hidden layer, joined by x; a comma separates networks.",
 )
-@click.option("--activations", type=_List(click.STRING), default=",".join(ACTIVATIONS), show_default=True)
-@click.option("--losses", type=_List(click.STRING), default=",".join(LOSSES), show_default=True)
-@click.option("--seeds", type=_List(WholeNumber()), default="0", show_default=True, help="Each network once a seed.")
+@click.option("--activations", type=Several(click.STRING), default=",".join(ACTIVATIONS), show_default=True)
+@click.option("--losses", type=Several(click.STRING), default=",".join(LOSSES), show_default=True)
+@click.option("--seeds", type=Several(WholeNumber()), default="0", show_default=True, help="Each network once a seed.")
 @_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
 @_force
 @_DRY_RUN
@@ -313,15 +263,15 @@ def grid(
 @main.command()
 @click.option(
     "--study",
-    type=_Optional(click.STRING),
+    type=Optional(click.STRING),
     help=f"One of {', '.join([*STUDIES, *OPEN_STUDIES])}; default: {', '.join(STUDIES)}.",
 )
-@click.option("--hidden-sizes", type=_Optional(_SIZES), help="Instead of the study's.")
-@click.option("--activation", type=_Optional(click.STRING), help="Instead of the study's.")
-@click.option("--loss", type=_Optional(click.STRING), help="Instead of the study's.")
-@click.option("--learning-rates", type=_List(click.FLOAT), default="", help="Instead of the study's.")
-@click.option("--max-epochs", type=_List(WholeNumber()), default="", help="Instead of the study's.")
-@click.option("--seeds", type=_List(WholeNumber()), default="0", show_default=True, help="Each network once a seed.")
+@click.option("--hidden-sizes", type=Optional(_SIZES), help="Instead of the study's.")
+@click.option("--activation", type=Optional(click.STRING), help="Instead of the study's.")
+@click.option("--loss", type=Optional(click.STRING), help="Instead of the study's.")
+@click.option("--learning-rates", type=Several(click.FLOAT), default="", help="Instead of the study's.")
+@click.option("--max-epochs", type=Several(WholeNumber()), default="", help="Instead of the study's.")
+@click.option("--seeds", type=Several(WholeNumber()), default="0", show_default=True, help="Each network once a seed.")
 @_hyperparameters(without=("hidden_sizes", "activation", "loss", "learning_rate", "max_epoch", "seed"))
 @_force
 @_DRY_RUN
@@ -345,7 +295,7 @@ def sweep(settings: "Settings", **values: Any) -> None:
 @click.option(
     "--model", "model_uri", required=True, help="runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion."
 )
-@click.option("--images", type=_Path(), required=True, help="Picture, folder of pictures, or idx file.")
+@click.option("--images", type=FilePath(), required=True, help="Picture, folder of pictures, or idx file.")
 @_flag("--verbose", "Show the log of the pipeline and of the libraries.")
 def predict(model_uri: str, images: Path, verbose: bool) -> None:
     """Classify images of digits with a trained network."""
@@ -374,7 +324,7 @@ class _Search(click.Command):
 
 @main.command(cls=_Search)
 @_TRIALS
-@click.option("--study", type=_Optional(click.STRING), help="Name of the study; default: that of the network.")
+@click.option("--study", type=Optional(click.STRING), help="Name of the study; default: that of the network.")
 @click.option(
     "--space",
     default=DEFAULT_SPACE,
@@ -394,8 +344,8 @@ class _Search(click.Command):
     show_default=True,
     help="Best configurations that are trained with further seeds.",
 )
-@click.option("--seeds", type=_List(WholeNumber()), default="0", show_default=True, help="Seeds of the final test.")
-@click.option("--storage", type=_Optional(click.STRING), help="Optuna storage URL; default: OPTUNA_STORAGE or a file.")
+@click.option("--seeds", type=Several(WholeNumber()), default="0", show_default=True, help="Seeds of the final test.")
+@click.option("--storage", type=Optional(click.STRING), help="Optuna storage URL; default: OPTUNA_STORAGE or a file.")
 @_hyperparameters(activation="sigmoid")
 @_DRY_RUN
 @_REGISTER
@@ -440,7 +390,7 @@ def report(output: Path, data_dir: Path | None, verbose: bool, **values: Any) ->
 @main.command()
 @_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
 @click.option(
-    "--seeds", type=_List(WholeNumber()), default="0,1,2,3,4", show_default=True, help="Each network once a seed."
+    "--seeds", type=Several(WholeNumber()), default="0,1,2,3,4", show_default=True, help="Each network once a seed."
 )
 @_TRIALS
 @_OUTPUT

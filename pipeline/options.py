@@ -1,8 +1,12 @@
 """The types of command-line options that click lacks."""
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import click
+
+_T = TypeVar("_T")
 
 
 class WholeNumber(click.ParamType[int]):
@@ -34,3 +38,60 @@ def _whole(text: str) -> int | None:
         return int(number) if number.is_integer() else None
     except (ValueError, OverflowError):
         return None
+
+
+class Text(click.ParamType[Any]):
+    """A value that `parse` reads; it raises UsageError where it cannot."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        """Read values with `parse`; `name` stands for them in the help."""
+        self.name = name
+        self.parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """What `parse` makes of the text."""
+        return self.parse(value) if isinstance(value, str) else value
+
+
+class Several(click.ParamType[Any], Generic[_T]):
+    """Values of another type, separated by commas."""
+
+    def __init__(self, item: click.ParamType[Any]) -> None:
+        """Read each value as `item` does."""
+        self.item = item
+        self.name = f"{item.name},..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The list of values; empty if the text is."""
+        if not isinstance(value, str):
+            return value
+        return [self.item.convert(part.strip(), param, ctx) for part in value.split(",") if part.strip()]
+
+
+class Optional(click.ParamType[Any]):
+    """Another type, or nothing where the text is empty, as MLproject's defaults are."""
+
+    def __init__(self, item: click.ParamType[Any]) -> None:
+        """Read the text, where there is one, as `item` does."""
+        self.item = item
+        self.name = item.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value, or None."""
+        return None if value == "" else self.item.convert(value, param, ctx)
+
+
+class FilePath(click.Path):
+    """A path in which `~` stands for the home folder: `mlflow run` quotes its parameters, so no shell replaces it."""
+
+    def __init__(self) -> None:
+        """Accept any path; whether it exists is the command's to say."""
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path, with the home folder in place of `~`."""
+        path = Path(str(super().convert(value, param, ctx)))
+        try:
+            return path.expanduser()
+        except RuntimeError:  # the home of a user that this machine does not know
+            return path

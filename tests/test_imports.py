@@ -17,7 +17,7 @@ LAYERS = [
     {"pipeline.report"},
     {"pipeline.search"},
     {"pipeline.commands"},
-    {"pipeline.cli"},
+    {"pipeline.cli", "pipeline.options"},
     {"pipeline.__main__"},
 ]
 """From below to above: a file imports its own layer and those before it."""

@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 from pipeline.config import TrainingConfig
 from pipeline.errors import Interrupted, PipelineError, UsageError
 from pipeline.log import is_verbose, show_log
-from pipeline.output import leave_terminal, notice
 from pipeline.redaction import redacted
-from pipeline.tracking.connection import first_line, leave
+from pipeline.tracking.connection import first_line
+from pipeline.training.signals import heard
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task
 from pipeline.training.trainer import train
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from distributed import Client, Future, Nanny, Worker
 
 _SCHEMES: Final = ("tcp", "tls", "ucx", "ws", "wss")
-_SIGNALS: Final = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # SIGHUP: the terminal was closed
 _STOP_SECONDS: Final = 1.5  # for saving; after it a worker is killed, and goes on from its last checkpoint
 _LOST_WORKERS: Final = 10  # a task that ends so many workers is not tried again
 _LOOK_SECONDS: Final = 0.5  # between two checks for workers that joined
@@ -227,53 +224,6 @@ def work(config: TrainingConfig) -> int:
     return config.max_epoch * sum(a * b for a, b in pairwise(config.layer_sizes(784, 10)))
 
 
-def interruptible() -> None:
-    """Make SIGTERM and SIGHUP act like Ctrl-C; after the first signal, further ones are ignored, so work can be saved.
-
-    A signal that is already ignored stays ignored, because `nohup` ignores SIGHUP to let work outlive the terminal.
-    """
-
-    def interrupt(number: int, _frame: object) -> None:
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        _announce_stop(number)
-        leave()
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    for each in _heard():
-        signal.signal(each, interrupt)
-
-
-def _heard() -> list[signal.Signals]:
-    return [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
-
-
-def _announce_stop(number: int) -> None:
-    """Say at once that the signal was received, because stopping may take seconds and `mlflow run` does not wait."""
-    if signal.Signals(number).name == "SIGHUP":
-        leave_terminal()
-    notice(f"Stopping ({signal.Signals(number).name}): what is reached is being saved.")
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """Yield an event; inside the `with`, Ctrl-C, SIGTERM and SIGHUP set the event instead of interrupting."""
-    stop = threading.Event()
-
-    def request(number: int, _frame: object) -> None:
-        if not stop.is_set():
-            _announce_stop(number)
-        stop.set()
-        leave()
-
-    before = {each: signal.signal(each, request) for each in _heard()}
-    try:
-        yield stop
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
 def _quiet() -> None:
     """Silence Dask's log, in the workers too; this works only before Dask is imported, because Dask reads it then."""
     if not is_verbose():
@@ -286,7 +236,7 @@ def dask_setup(_worker: "Worker") -> None:
     show_log()
     for variable in _FOLDERS.values():
         os.environ.pop(variable, None)  # the command's own processes work in the command's folders
-    for each in _heard():
+    for each in heard():
         signal.signal(each, lambda *_: _stop_all.set())
     atexit.register(os._exit, 0)  # because freeing MLflow's modules object by object would take seconds
 

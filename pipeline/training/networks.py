@@ -16,7 +16,8 @@ from pipeline.tracking.artifacts import check_artifacts
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import Store
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.executor import cost, run_tasks, stop_on_signal
+from pipeline.training.executor import cost, run_tasks
+from pipeline.training.signals import stop_on_signal
 from pipeline.training.splits import lineage
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task, accuracy
 from pipeline.training.trainer import reuse, train

@@ -23,7 +23,7 @@ from tests.conftest import REPOSITORY
 @pytest.fixture
 def predict(monkeypatch):
     """Run the command in this process, which keeps its own answer to Ctrl-C."""
-    monkeypatch.setattr("pipeline.training.executor.interruptible", lambda: None)
+    monkeypatch.setattr("pipeline.training.signals.interruptible", lambda: None)
     # A process of its own sets this once; here, `isolated` takes it away before every test.
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     return lambda model, images: CliRunner().invoke(main, ["predict", "--model", model, "--images", str(images)])
@@ -194,7 +194,7 @@ def test_a_model_that_cannot_be_had_is_one_clear_line(trained, predict, idx, mod
 
 
 def test_what_is_not_given_is_bad_usage(monkeypatch):
-    monkeypatch.setattr("pipeline.training.executor.interruptible", lambda: None)
+    monkeypatch.setattr("pipeline.training.signals.interruptible", lambda: None)
     done = CliRunner().invoke(main, ["predict", "--model", "runs:/x/model"])
     assert done.exit_code == 2
     assert "Missing option '--images'" in done.output

@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY
 @pytest.fixture
 def run_id(store, monkeypatch):
     """The run of a launcher, with a name that MLflow drew."""
-    monkeypatch.setattr("pipeline.training.executor.interruptible", lambda: None)
+    monkeypatch.setattr("pipeline.training.signals.interruptible", lambda: None)
     run = store.client.create_run(store.experiment_id, run_name="whimsical-newt-17")
     monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
     return run.info.run_id

@@ -112,7 +112,7 @@ def test_an_address_that_is_no_scheduler_s_is_refused(pipeline, address, status,
 
 HANGS_UP = """
 import os, signal, sys
-from pipeline.training.executor import interruptible
+from pipeline.training.signals import interruptible
 {before}
 interruptible()
 try:
