@@ -81,7 +81,7 @@ class Network:
         random = np.random.default_rng(self.number)
         plain = replace(self.config, **{name: getattr(TrainingConfig, name) for name in _VARIED})
         known = published.find(self.config) or published.find(plain)
-        figures = {"train_loss": 0.1, "test_loss": 0.1, "train_seconds": 60.0, **(known.figures if known else {})}
+        figures = {"train_loss": 0.1, "test_loss": 0.1, "train_seconds": 60.0, **(known.metrics if known else {})}
         if self.config.loss == "softmax_cross_entropy":
             figures |= {name: 10 * figures[name] for name in ("train_loss", "test_loss")}
         part = evaluation_split(self.config)

@@ -1,4 +1,4 @@
-"""The command line: one command for each entry point of MLproject; it parses, and delegates."""
+"""The command line: one command for each entry point of MLproject; it parses its options and calls `commands`."""
 
 import os
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def _record_failure(ctx: click.Context, reason: str) -> None:
 
 
 class _OneLineErrors(click.Group):
-    """A group whose commands end in one clear line where the user can do something about it."""
+    """A group whose commands print one clear line for each error that the user can correct."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_ARGUMENTS] = list(args)
@@ -70,7 +70,7 @@ _TYPES: dict[str, click.ParamType[Any]] = {
 
 
 def _flag(name: str, text: str) -> Callable[[_Command], _Command]:
-    """An option that works alone, `--force`, and with a value, `--force true`, as MLproject has to give it."""
+    """An option with or without a value, `--force` or `--force true`, because MLproject always gives a value."""
     return click.option(name, is_flag=False, flag_value="true", type=bool, default=False, help=text)
 
 
@@ -104,11 +104,11 @@ def _refuse_hidden_layers(_ctx: click.Context, _param: click.Parameter, value: s
 _gone = click.option(
     "--hidden-layers", "--hidden_layers", hidden=True, expose_value=False, callback=_refuse_hidden_layers
 )
-"""An option of the version before. MLflow passes a parameter that MLproject does not declare with its underscore."""
+"""An option of version 0.1. It has two spellings, because MLflow passes undeclared parameters with the underscore."""
 
 
 def _settings(*, many: bool) -> Callable[[_Command], _Command]:
-    """The options that say where and how a command works; the command gets them as `settings`."""
+    """Add the options that say where and how a command works; the command receives them as `settings`."""
 
     def add(command: _Command) -> _Command:
         @wraps(command)
@@ -163,7 +163,7 @@ _REGISTER = click.option(
 
 
 def _parameters(values: dict[str, Any]) -> dict[str, str]:
-    """Parameters as MLflow keeps them."""
+    """Convert parameters to the texts that MLflow keeps."""
     return {name: _text(name, value) for name, value in values.items()}
 
 
@@ -307,7 +307,7 @@ def predict(model_uri: str, images: Path, verbose: bool) -> None:
 
 
 class _Search(click.Command):
-    """The search, whose options of one hyperparameter each became `--space`."""
+    """The search command; for an option of version 0.1 that `--space` has replaced, its error names `--space`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:

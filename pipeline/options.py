@@ -10,7 +10,7 @@ _T = TypeVar("_T")
 
 
 class WholeNumber(click.ParamType[int]):
-    """A whole number, also written as a float, 1e2 or 100.0, because MLproject knows floats only."""
+    """A whole number; 1e2 and 100.0 are accepted as well, because MLproject knows floats only."""
 
     name = "integer"
 
@@ -41,7 +41,7 @@ def _whole(text: str) -> int | None:
 
 
 class Text(click.ParamType[Any]):
-    """A value that `parse` reads; it raises UsageError where it cannot."""
+    """A value that `parse` reads; `parse` raises UsageError for a text that it cannot read."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         """Read values with `parse`; `name` stands for them in the help."""
@@ -69,7 +69,7 @@ class Several(click.ParamType[Any], Generic[_T]):
 
 
 class Optional(click.ParamType[Any]):
-    """Another type, or nothing where the text is empty, as MLproject's defaults are."""
+    """Another type, or None for an empty text, because MLproject has no other way to omit a parameter."""
 
     def __init__(self, item: click.ParamType[Any]) -> None:
         """Read the text, where there is one, as `item` does."""

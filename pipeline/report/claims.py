@@ -124,7 +124,7 @@ def _best_activation(reading: Reading) -> Statement:
 
 def _mean_accuracy(reading: Reading, networks: Sequence[TrainingConfig]) -> float:
     """The mean test accuracy over networks; 0 where there are no runs."""
-    found = [mean(run.figures["test_accuracy"] for run in runs) for config in networks if (runs := reading.of(config))]
+    found = [mean(run.metrics["test_accuracy"] for run in runs) for config in networks if (runs := reading.of(config))]
     return mean(found) if found else 0.0
 
 

@@ -102,7 +102,7 @@ def _accuracies(reading: Reading, first: TrainingConfig, second: TrainingConfig)
     def difference(one: Measured, other: Measured) -> Any:
         ours, theirs = reading.runs.correct(one), reading.runs.correct(other)
         if ours is None or theirs is None or len(ours) != len(theirs):
-            return one.figures["test_accuracy"] - other.figures["test_accuracy"]
+            return one.metrics["test_accuracy"] - other.metrics["test_accuracy"]
         return ours.astype(np.int8) - theirs.astype(np.int8)
 
     return _by_seed(reading, first, second, difference)
@@ -111,7 +111,7 @@ def _accuracies(reading: Reading, first: TrainingConfig, second: TrainingConfig)
 def _ratio_of(name: str) -> Measure:
     def differences(reading: Reading, first: TrainingConfig, second: TrainingConfig) -> BySeed:
         def difference(one: Measured, other: Measured) -> float:
-            return math.log(max(one.figures[name], _TINY) / max(other.figures[name], _TINY))
+            return math.log(max(one.metrics[name], _TINY) / max(other.metrics[name], _TINY))
 
         return _by_seed(reading, first, second, difference)
 

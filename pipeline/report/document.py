@@ -145,7 +145,7 @@ class _Document:
         configs = self.studies["learning_rate"]
         lines = {
             f"measured, init_std {format_init_std(reading.config(configs[0]).init_std)}": {
-                config.learning_rate: [run.figures["test_accuracy"] for run in found]
+                config.learning_rate: [run.metrics["test_accuracy"] for run in found]
                 for config in configs
                 if (found := reading.of(config))
             }
@@ -155,7 +155,7 @@ class _Document:
             return {}
         known = {config.learning_rate: published.find(config) for config in configs}
         lines = {name: points for name, points in lines.items() if points}
-        return lines | {"published": {rate: [each.figures["test_accuracy"]] for rate, each in known.items() if each}}
+        return lines | {"published": {rate: [each.metrics["test_accuracy"]] for rate, each in known.items() if each}}
 
     def _claims(self) -> Iterator[str]:
         yield "## The published conclusions"

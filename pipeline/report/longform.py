@@ -34,8 +34,8 @@ def figures(runs: Runs, configs: Iterable[TrainingConfig]) -> Iterator[list[obje
         known = published.find(config)
         for run in runs.of(config):
             for metric in FIGURES:
-                measured = published.in_published_convention(run.config, metric, run.figures[metric])
-                theirs = known.figures.get(metric, "") if known else ""
+                measured = published.in_published_convention(run.config, metric, run.metrics[metric])
+                theirs = known.metrics.get(metric, "") if known else ""
                 yield [*run.config.parameters().values(), run.run_id, metric, measured, theirs]
 
 

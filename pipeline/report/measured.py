@@ -30,12 +30,12 @@ Curve = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished run with its final figures.
+    """A finished run with its final metrics.
 
     Attributes:
         run_id: MLflow's.
         config: of the network.
-        figures: by the name of the metric.
+        metrics: the final metrics by name.
         started: in milliseconds since 1970.
         ended: in milliseconds since 1970.
         machine: what it was computed on; empty where the run does not say.
@@ -43,7 +43,7 @@ class Measured:
 
     run_id: str
     config: TrainingConfig
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     started: int = 0
     ended: int = 0
     machine: str = ""

@@ -61,7 +61,7 @@ def _of_metric(metric: str, cells: Sequence[Cell]) -> str:
 
 def effort(found: Sequence[Measured]) -> str:
     """How long the runs took, and on what."""
-    seconds = sum(run.figures["train_seconds"] for run in found)
+    seconds = sum(run.metrics["train_seconds"] for run in found)
     elapsed = max(run.ended for run in found) - min(run.started for run in found)
     machines = " and ".join(sorted({run.machine for run in found} - {""}))
     return prose(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TRAINING: Final = "#0072B2"
 TEST: Final = "#D55E00"
-"""Blue and vermilion are told apart by colour-blind readers too (Okabe & Ito, 2008)."""
+"""Blue and vermilion, because colour-blind readers can distinguish them, too (Okabe & Ito, 2008)."""
 _VERDICT_STYLES: Final = {
     Verdict.HOLDS: ("#009E73", "o"),
     Verdict.REFUTED: ("#D55E00", "X"),

@@ -20,12 +20,12 @@ class PublishedRun:
     Attributes:
         study: the published study it belongs to, or "networks".
         config: its hyperparameters.
-        figures: by the name of the metric: accuracies from 0 to 1, losses in the published convention, seconds.
+        metrics: by name: accuracies from 0 to 1, losses in the published convention, seconds.
     """
 
     study: str
     config: TrainingConfig
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
 @cache
@@ -43,7 +43,7 @@ def studies() -> tuple[PublishedRun, ...]:
 @cache
 def best_learning_rate() -> PublishedRun:
     """The best of the published learning rates."""
-    return max((run for run in studies() if run.study == "learning_rate"), key=lambda run: run.figures["test_accuracy"])
+    return max((run for run in studies() if run.study == "learning_rate"), key=lambda run: run.metrics["test_accuracy"])
 
 
 @cache

@@ -85,7 +85,7 @@ class Cell:
 def cell(reading: Reading, config: TrainingConfig, metric: str) -> Cell | None:
     """A cell of the published tables; None where there is no run or no published figure."""
     known = published.find(config)
-    theirs = known.figures.get(metric) if known else None
+    theirs = known.metrics.get(metric) if known else None
     return None if theirs is None else mark(reading, config, metric, theirs)
 
 
@@ -102,7 +102,7 @@ def mark(reading: Reading, config: TrainingConfig, metric: str, theirs: float) -
 
 def shown_values(runs: Sequence[Measured], metric: str) -> list[float]:
     """A figure of runs in the published convention."""
-    return [published.in_published_convention(run.config, metric, run.figures[metric]) for run in runs]
+    return [published.in_published_convention(run.config, metric, run.metrics[metric]) for run in runs]
 
 
 def pooled_spread(reading: Reading, config: TrainingConfig, metric: str) -> Spread | None:

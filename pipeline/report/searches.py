@@ -30,7 +30,7 @@ def sentence(reading: Reading, search: Search) -> str:
     theirs = published.best_learning_rate()
     changes = {name: getattr(theirs.config, name) for name in ("learning_rate", "max_epoch")}
     if published.find(replace(baseline(search), **changes)) == theirs:
-        text += f"; the best published one has {theirs.figures['test_accuracy']:.2%}"
+        text += f"; the best published one has {theirs.metrics['test_accuracy']:.2%}"
     return f"{text}."
 
 
@@ -94,7 +94,7 @@ def configurations(reading: Reading, search: Search) -> str:
     best = published.best_learning_rate()
     changes = {name: getattr(best.config, name) for name in ("learning_rate", "max_epoch")}
     if published.find(replace(baseline(search), **changes)) == best:
-        figures = [f"{100 * best.figures[name]:.2f}" for name in ("train_accuracy", "test_accuracy")]
+        figures = [f"{100 * best.metrics[name]:.2f}" for name in ("train_accuracy", "test_accuracy")]
         rows.append(["published best", *(_value(best.config, name) for name in names), "-", *figures])
     return markdown_table(rows, ["configuration", *names, "validation (%)", "training (%)", "test (%)"])
 

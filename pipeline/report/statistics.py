@@ -143,7 +143,7 @@ class MeanSquares(NamedTuple):
 def from_mean_squares(mean: float, seeds: int, images: int, squares: MeanSquares) -> Estimate:
     """The estimate that a table's mean and mean squares give.
 
-    The seeds contribute their whole mean square, which holds the residual of the images that each of them saw; the
+    The seeds contribute their full mean square, which holds the residual of the images that each of them saw; the
     images contribute what their mean square has beyond the residual. An estimate of theirs below zero counts as zero.
     """
     of_images = max(squares.images - squares.residual, 0.0)

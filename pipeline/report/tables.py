@@ -56,7 +56,7 @@ def by_difference(reading: Reading) -> str:
 def mean_accuracy(reading: Reading, config: TrainingConfig) -> float:
     """The mean test accuracy over seeds; 0 where there are no runs."""
     runs = reading.of(config)
-    return mean(run.figures["test_accuracy"] for run in runs) if runs else 0.0
+    return mean(run.metrics["test_accuracy"] for run in runs) if runs else 0.0
 
 
 def _link(config: TrainingConfig) -> str:
@@ -126,20 +126,20 @@ def measured(reading: Reading, config: TrainingConfig, metric: str) -> str:
 def published_seconds(config: TrainingConfig) -> float | None:
     """The published training time, None where there is none."""
     known = published.find(config)
-    return known.figures.get("train_seconds") if known else None
+    return known.metrics.get("train_seconds") if known else None
 
 
 def _ratio(reading: Reading, config: TrainingConfig) -> float:
     """A training time as a multiple of that of the first published network; nan without that."""
     times = [
-        [run.figures["train_seconds"] for run in reading.of(each)]
+        [run.metrics["train_seconds"] for run in reading.of(each)]
         for each in (config, network(reading.base, 1, "relu", "euclidean"))
     ]
     return mean(times[0]) / mean(times[1]) if times[0] and times[1] else float("nan")
 
 
 def _first_published_seconds() -> float:
-    return published.networks()[0].figures["train_seconds"]
+    return published.networks()[0].metrics["train_seconds"]
 
 
 def depths(reading: Reading) -> str:

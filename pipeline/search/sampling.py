@@ -25,7 +25,7 @@ STARTUP_TRIALS: Final = 5
 
 @cache
 def quiet_optuna() -> None:
-    """Keep Optuna's log and its warnings of experimental parts to itself, unless they were asked for."""
+    """Silence Optuna's log and its warnings of experimental features, except with `--verbose`."""
     if not is_verbose():
         import optuna
 

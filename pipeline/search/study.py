@@ -273,7 +273,7 @@ class Study:
             self.storage.backend.set_trial_intermediate_value(self._trial_id(number), epoch, accuracy)
 
     def finish(self, number: int, end: End) -> None:
-        """Give a trial its end, unless another command has."""
+        """End a trial if no other command has ended it."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         with suppress(UpdateFinishedTrialError):

@@ -54,7 +54,7 @@ def _value(config: TrainingConfig | None, name: str) -> str:
 
 
 def confirmation(study: Study, candidates: Sequence[Candidate]) -> str:
-    """The confirmed configurations, the best first, and which cannot be told apart from it."""
+    """The confirmed configurations, the best first, and those that do not differ significantly from it."""
     names = list(study.definition.space.values)
     seeds = list(candidates[0].confirmed)
     apart = differences(candidates)
@@ -102,8 +102,8 @@ def comparison(study: Study, tested: Sequence[Tested]) -> str:
     sentences = [_behind("baseline", pairs)] if best.config != baseline.config else []
     known = published.best_learning_rate()
     if _is_of(best.config, known.config, names):
-        theirs = known.figures["test_accuracy"]
-        of_theirs = [f"{known.figures[metric]:.2%}" for metric in ("train_accuracy", "test_accuracy")]
+        theirs = known.metrics["test_accuracy"]
+        of_theirs = [f"{known.metrics[metric]:.2%}" for metric in ("train_accuracy", "test_accuracy")]
         rows.append(["published best", *(_value(known.config, name) for name in names), *of_theirs])
         sentences.append(_behind(f"published best, {theirs:.2%}", [value - theirs for value in values]))
     heads = ["configuration", *names, "train accuracy", "test accuracy"]

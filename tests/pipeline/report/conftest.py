@@ -74,7 +74,7 @@ class Maker:
         """Runs that have the published figures; a change is a function of configuration and figure."""
         for config in configs:
             known = published.find(config)
-            figures = {"train_loss": 0.1, "test_loss": 0.1, "train_seconds": 100.0, **known.figures}
+            figures = {"train_loss": 0.1, "test_loss": 0.1, "train_seconds": 100.0, **known.metrics}
             for name in ("train_loss", "test_loss"):
                 figures[name] *= 10 if config.loss == "softmax_cross_entropy" else 1
             figures |= {name: change(config, figures[name]) for name, change in changes.items()}
@@ -114,7 +114,7 @@ class MadeRuns(Maker):
         measured = Measured(f"run-{len(self.curves)}", config, {**final, **figures})
         network = replace(config, seed=0, test_epoch=TrainingConfig.test_epoch)
         self.runs.setdefault(network, {})[config.seed] = measured
-        last = measured.figures["test_accuracy"]
+        last = measured.metrics["test_accuracy"]
         self.curves[measured.run_id] = curve or [(config.max_epoch * n // 4, last * n / 4) for n in (1, 2, 3, 4)]
 
     def of(self, config):

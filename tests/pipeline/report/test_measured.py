@@ -19,7 +19,7 @@ def test_run_is_found_by_its_configuration(store, make):
     make.run(replace(ONE, activation="relu"))
     runs = Runs(store, BASE)
     [found] = runs.of(ONE)
-    assert (found.run_id, found.figures["test_accuracy"]) == (run_id, 0.97)
+    assert (found.run_id, found.metrics["test_accuracy"]) == (run_id, 0.97)
     assert runs.digest == DIGEST
 
 
@@ -176,7 +176,7 @@ def test_run_without_predictions_has_them_from_its_model(older, data_dir):
     store, config = older
     runs = Runs(store, config, data_dir)
     [run] = runs.of(config)
-    assert runs.correct(run).mean() == pytest.approx(run.figures["test_accuracy"])
+    assert runs.correct(run).mean() == pytest.approx(run.metrics["test_accuracy"])
 
 
 def test_without_the_data_of_the_run_its_answers_are_unknown(older, tmp_path, monkeypatch, data_dir):

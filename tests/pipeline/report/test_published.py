@@ -26,8 +26,8 @@ def test_figures_are_the_published_ones(name, runs):
     assert len(rows) == len(runs)
     for row, run in zip(rows, runs, strict=True):
         for key, text in row.items():
-            if key in run.figures:
-                assert float(text) == run.figures[key]
+            if key in run.metrics:
+                assert float(text) == run.metrics[key]
             elif text and key != "study":
                 assert str(getattr(run.config, key)) == text or float(text) == getattr(run.config, key)
 
@@ -35,8 +35,8 @@ def test_figures_are_the_published_ones(name, runs):
 def test_published_run_is_found_whatever_was_left_open():
     config = TrainingConfig(activation="gelu", loss="hinge", init_std="he", seed=7, test_epoch=1)
     assert (
-        published.find(config).figures["test_accuracy"]
-        == published.find(replace(config, seed=0)).figures["test_accuracy"]
+        published.find(config).metrics["test_accuracy"]
+        == published.find(replace(config, seed=0)).metrics["test_accuracy"]
     )
     assert published.find(replace(config, learning_rate=0.5)) is None
     assert published.find(replace(config, dataset="digits")) is None
@@ -52,4 +52,4 @@ def test_cross_entropy_is_brought_to_the_published_convention_alone():
 
 def test_best_learning_rate():
     best = published.best_learning_rate()
-    assert (best.config.learning_rate, best.figures["test_accuracy"]) == (0.09, 0.9673)
+    assert (best.config.learning_rate, best.metrics["test_accuracy"]) == (0.09, 0.9673)
