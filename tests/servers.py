@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import requests
 
@@ -15,7 +17,9 @@ PATIENCE = 240
 
 
 @contextmanager
-def mlflow_server(*command, log, answering, environment=None):
+def mlflow_server(
+    *command: str, log: Path, answering: str, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Run `mlflow COMMAND` inside the `with`; yields its address once `answering`, a path, does."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
@@ -32,13 +36,13 @@ def mlflow_server(*command, log, answering, environment=None):
         process.wait()
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
-def _wait(process, url, log):
+def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while not _answers(url):
         try:
@@ -49,7 +53,7 @@ def _wait(process, url, log):
         raise AssertionError(f"no answer from {url}:\n{log.read_text()[-3000:]}")
 
 
-def _answers(url):
+def _answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).ok
     except requests.RequestException:

@@ -115,9 +115,10 @@ def _conclude(
 
     def train(title: str, configs: Sequence[TrainingConfig]) -> list[Outcome]:
         outcomes = run_networks(store, parent, configs, dataset, settings, title=title)
+        silent = replace(settings, quiet=True)  # the first try has said whom it waits for
         while any(outcome.status == Status.RUNNING for outcome in outcomes):  # another process of this study is at it
             time.sleep(_POLL_SECONDS)
-            outcomes = run_networks(store, parent, configs, dataset, settings, title=title)
+            outcomes = run_networks(store, parent, configs, dataset, silent, title=title)
         return outcomes
 
     candidates = confirm(study, plan.confirm, train)

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import hashlib
 import math
 import os
 import queue
@@ -189,10 +190,24 @@ class _Crew:
 
 
 def _versions() -> dict[str, str]:
-    """Give the versions that have to be equal, because a worker reads the task and has to compute the same weights."""
+    """What a worker has to have the same of, for a task to be understood there and to end in the same weights.
+
+    The code counts, too: a worker keeps the modules that it imported, whatever is installed after it began.
+    """
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("mlp-experiments", "distributed")}
+    return {**{name: version(name) for name in ("mlp-experiments", "distributed")}, "code": _CODE}
+
+
+def _digest_of_code() -> str:
+    """A digest of this project's source, of which a comment is a part: no reader could tell what matters."""
+    root = Path(__file__).parents[2]
+    sources = sorted(path for wing in ("model", "pipeline") for path in (root / wing).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
+
+
+_CODE: Final = _digest_of_code()
+"""The code when this process began."""
 
 
 def _what_lacks(found: Any) -> str:
