@@ -130,7 +130,5 @@ def _best(study: Study, count: int) -> list[Candidate]:
         if run_id and (config := study.config(trial)) is not None and config not in found:
             found[config] = Candidate(trial.number, config, float(trial.value or 0.0), run_id)
     if not found:
-        raise PipelineError(
-            f"No trial came to its end. {study.summary()} Widen the space, or lower the learning rates."
-        )
+        raise PipelineError(f"No trial is complete. {study.summary()} Widen the space, or lower the learning rates.")
     return list(found.values())[:count]

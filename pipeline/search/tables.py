@@ -80,8 +80,8 @@ def confirmation(study: Study, candidates: Sequence[Candidate]) -> str:
     if len(candidates) == 1:
         return table
     if not equal:
-        return f"{table}\n\nThe best configuration is told apart from the others."
-    return f"{table}\n\nNot told apart from the best by these seeds: {_listed(equal)}."
+        return f"{table}\n\nThe best configuration differs significantly from the others."
+    return f"{table}\n\nThese seeds do not distinguish from the best: {_listed(equal)}."
 
 
 def comparison(study: Study, tested: Sequence[Tested]) -> str:

@@ -39,7 +39,7 @@ To use it, say where the two texts are kept, and go through `take`:
         held.release()                           # a released record is free at once
 
 A trial that this process leaves while its storage is out: `held.give_up(end)`, inside `kept`. Once the storage is back,
-the same thread calls `end`, unless somebody has taken the trial over; this process may take it again at once.
+the same thread calls `end` if nobody has taken the trial over; this process may take it again at once.
 """
 
 import json
@@ -340,8 +340,8 @@ class Held:
         """Stop working on it while its record cannot be reached; this process may then take it again at once.
 
         Args:
-            end: writes its end and releases the record; called as soon as that can be reached, unless the record has
-                another lease by then.
+            end: writes the end of the work and releases the record. A thread calls this function as soon as the record
+                can be reached, if the record does not have another lease by then.
         """
         _held.discard(self.lease.holder)
         self._abandoned = end

@@ -180,7 +180,7 @@ class _Crew:
         waited = time.monotonic() - self._alone_since
         if waited >= self._timeout:
             raise PipelineError(
-                f"No worker came to the Dask scheduler at {self._scheduler} within {self._timeout:g} s. Start some: "
+                f"No worker joined the Dask scheduler at {self._scheduler} within {self._timeout:g} s. Start some: "
                 f"dask worker {self._scheduler} --nthreads 1. Then run the same command again."
             )
         if waited >= self._next_line:

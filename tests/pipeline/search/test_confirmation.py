@@ -1,4 +1,4 @@
-"""The best of a search confirmed over seeds: its order, what is told apart, and what is tested."""
+"""The best of a search confirmed over seeds: its order, what the seeds distinguish, and what is tested."""
 
 from dataclasses import replace
 
@@ -108,7 +108,7 @@ def test_table_names_what_is_not_distinguished(study):
     text = tables.confirmation(
         study, [candidate(0, 0.95, 0.96, 0.94), candidate(1, 0.94, 0.965, 0.935), candidate(2, 0.85, 0.862, 0.84)]
     )
-    assert text.splitlines()[-1] == "Not told apart from the best by these seeds: trial 1."
+    assert text.splitlines()[-1] == "These seeds do not distinguish from the best: trial 1."
     assert "mean of seeds 1, 2 and 3" in text
     assert "95.00% ± 1.00" in text
 

@@ -54,7 +54,7 @@ def test_a_cluster_without_workers_is_waited_for_only_so_long(cluster, pipeline)
     ended = pipeline(*GRID, "--scheduler", cluster.scheduler_address, "--worker-timeout", "0.1")
     assert ended.returncode == 1
     assert ended.stderr.strip().splitlines()[-1] == (
-        f"Error: No worker came to the Dask scheduler at {cluster.scheduler_address} within 0.1 s. Start some: "
+        f"Error: No worker joined the Dask scheduler at {cluster.scheduler_address} within 0.1 s. Start some: "
         f"dask worker {cluster.scheduler_address} --nthreads 1. Then run the same command again."
     )
 
