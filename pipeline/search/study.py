@@ -320,12 +320,10 @@ def check_study(study: "optuna.Study", definition: Definition) -> None:
     if known is None and any(trial.state != TrialState.WAITING for trial in trials):
         raise UsageError(f"{name} has {len(trials)} trials that no search of this pipeline made. {_ANOTHER}")
     here = definition.as_attribute()
-    if known is not None and known != here:
-        differs = "; ".join(
-            f"{key} is {_shown(known, key)} there and {_shown(here, key)} here"
-            for key in dict.fromkeys([*here, *known])
-            if _shown(known, key) != _shown(here, key)
-        )
+    keys = dict.fromkeys([*here, *(known if isinstance(known, dict) else ())])
+    differing = [key for key in keys if _shown(known, key) != _shown(here, key)]
+    if known is not None and differing:
+        differs = "; ".join(f"{key} is {_shown(known, key)} there and {_shown(here, key)} here" for key in differing)
         raise UsageError(f"{name} searches something else: {differs}. {_ANOTHER}")
     _check_distributions(name, trials, definition.space)
 

@@ -26,7 +26,9 @@ AFTER_A_CHECKPOINT = "log_batch"  # elsewhere, nothing happens between one write
 def attempt(tmp_path, data_dir, empty_store, monkeypatch):
     """A function that trains CONFIG in a folder and a process of its own; returns its exit code."""
     monkeypatch.setattr(Clock, "sleep", lambda _clock, _seconds: None)  # nobody else takes over at the same moment
-    monkeypatch.setattr(_Training, "_draw", lambda _self: None)  # many trainings: pictures would take most of the time
+    monkeypatch.setattr(
+        _Training, "_decorate", lambda _self: None
+    )  # many trainings: pictures would take most of the time
 
     def attempt(name, strike=lambda _when: None):
         grid = Grid(tmp_path / name, data_dir)
