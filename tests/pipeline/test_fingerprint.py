@@ -72,7 +72,7 @@ def test_after_all_of_these_changes_a_finished_run_is_reused(project, settings, 
     for change in CHANGES:
         change(project)
     table = run(project, "-m", "pipeline", "train", *OPTIONS, "--data-dir", str(data_dir), "--quiet")
-    assert "reused" in table
+    assert "trained by an earlier command" in table
 
 
 def test_another_arithmetic_is_another_fingerprint(project):

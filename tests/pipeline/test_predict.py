@@ -200,6 +200,7 @@ def test_what_is_not_given_is_bad_usage(monkeypatch):
     assert "Missing option '--images'" in done.output
 
 
+@pytest.mark.long
 def test_digits_drawn_as_people_do_are_recognised(mnist, tmp_path, settings):
     """MNIST's own test images as drawings, dark on light and of any size, say as much as they do as they are."""
     settings = replace(settings, data_dir=tmp_path / "data", source=mnist)
