@@ -292,6 +292,16 @@ def sweep(settings: "Settings", **values: Any) -> None:
 
 
 @main.command()
+@click.option("--run", required=True, help="Id of a network's finished run.")
+@_settings(many=False)
+def verify(run: str, settings: "Settings") -> None:
+    """Train a finished network again and say whether it comes out the same; the store is only read."""
+    from pipeline import commands
+
+    commands.verify_run(run, settings)
+
+
+@main.command()
 @click.option(
     "--model", "model_uri", required=True, help="runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion."
 )

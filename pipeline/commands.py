@@ -12,8 +12,9 @@ from pipeline.data.datasets import Dataset, load
 from pipeline.data.doubt import classify
 from pipeline.data.drawn_digits import read_images
 from pipeline.display import figures
-from pipeline.display.tables import class_counts, predictions_csv, predictions_table
-from pipeline.errors import Interrupted, PipelineError
+from pipeline.display.progress import progress
+from pipeline.display.tables import class_counts, markdown_table, predictions_csv, predictions_table
+from pipeline.errors import Interrupted, PipelineError, UsageError
 from pipeline.experiments import WEAK_NETWORK
 from pipeline.names import parent_name
 from pipeline.output import decoration, notice, say
@@ -29,12 +30,14 @@ from pipeline.tracking.models import check_name, load_served, register_best
 from pipeline.tracking.parents import command_run
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import Store
+from pipeline.training import provenance
 from pipeline.training.executor import worker_count
 from pipeline.training.networks import Settings, finished, prepared, run_networks
 from pipeline.training.plan import describe_plan, plan_networks, seconds
 from pipeline.training.results import Results
 from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage
-from pipeline.training.task import Outcome, Status, evaluation_split
+from pipeline.training.task import Event, EventKind, Outcome, Status, evaluation_split
+from pipeline.training.verification import config_of, verify
 
 
 def prepare(name: str, settings: Settings, parameters: Mapping[str, str], parent_id: str | None = None) -> Dataset:
@@ -123,6 +126,33 @@ def _train(
         finished(outcomes)
         _register(store, command, outcomes, settings)
         return outcomes
+
+
+def verify_run(run_id: str, settings: Settings) -> None:
+    """Train a finished network again, and say whether it comes out the same; nothing is written to the store.
+
+    Raises:
+        UsageError: if there is no such run, or not of a network.
+        PipelineError: if a point of its metrics differs; the message says which.
+    """
+    store = Store.open()
+    run = store.find(run_id)
+    if run is None:
+        raise UsageError(f"run is {run_id!r}, which the experiment does not have; give the id of a finished network.")
+    config = config_of(run)
+    dataset = prepared(config.dataset, settings)
+    with progress("verify", {run.name: config.max_epoch}, quiet=settings.quiet) as report:
+        result = verify(
+            store, run, config, dataset,
+            lambda epoch: report(Event(EventKind.EPOCH, run.name, config.max_epoch, epoch)),
+        )  # fmt: skip
+    here = provenance.arithmetic()
+    columns = {"the run": run.tags, "here": here}
+    rows = [[where, *(tags.get(name, "not recorded") for name in here)] for where, tags in columns.items()]
+    say(markdown_table(rows, ["", *here]))
+    if result.difference:
+        raise PipelineError(f"{run.name} ({run_id}) differs first at {result.difference}.")
+    say(f"\nidentical: {run.name} ({run_id}), trained again, has the same {result.compared} points of its metrics.")
 
 
 def predict(model_uri: str, images: Path, parameters: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ from tests.conftest import REPOSITORY
 MLPROJECT = yaml.safe_load((REPOSITORY / "MLproject").read_text())
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 COMMANDS = {"main": "reproduce"}
+REQUIRED = {"predict": ["--model", "m", "--images", "i"], "verify": ["--run", "r"]}
 
 
 def command_of(entry_point):
@@ -53,7 +54,7 @@ def test_entry_point_has_the_defaults_of_its_command(name):
     names = {option: value.strip("{}") for option, value in zip(words[4::2], words[5::2], strict=True)}
     command = command_of(name)
     context = click.Context(command)
-    defaults = command.make_context(name, ["--model", "m", "--images", "i"] if name == "predict" else []).params
+    defaults = command.make_context(name, REQUIRED.get(name, [])).params
     for option in command.params:
         if option.hidden:
             continue

@@ -17,6 +17,7 @@ from model.fit import EVALUATED_TOGETHER, Diverged, Position, Progress, Window, 
 from model.losses import Loss, make_loss
 from model.network import Network
 from model.optimizers import Sgd
+from pipeline.config import TrainingConfig
 from pipeline.data.datasets import Dataset, load
 from pipeline.display import figures
 from pipeline.errors import Interrupted, Lost, PipelineError
@@ -105,6 +106,24 @@ def train(task: Task, *, report: Report, stop: threading.Event) -> Outcome:
     return outcome
 
 
+def build(config: TrainingConfig, dataset: Dataset) -> tuple[Network, Loss, Sgd]:
+    """Make what a training begins with: the network with its initial weights, its loss and its optimizer."""
+    network = Network.create(
+        config.layer_sizes(len(dataset.pixel_order), dataset.classes),
+        ACTIVATIONS[config.activation](),
+        init_std=config.init_std,
+        seed=config.seed,
+        pixel_order=dataset.pixel_order,
+    )
+    optimizer = Sgd(network.parameters, config.learning_rate, config.momentum, config.weight_decay)
+    return network, make_loss(config.loss, config.hinge_margin), optimizer
+
+
+def is_due(config: TrainingConfig, epoch: int) -> bool:
+    """Whether the network is evaluated after this epoch."""
+    return epoch % config.test_epoch == 0 or epoch == config.max_epoch
+
+
 class _Training:
     """The state of one training, and the metrics that are not sent to MLflow yet."""
 
@@ -119,16 +138,7 @@ class _Training:
         self.examples, self.evaluation_examples = split(config, dataset)
         self.evaluation_split = evaluation_split(config)
         self.batches = batches_an_epoch(config, dataset)
-        sizes = config.layer_sizes(len(dataset.pixel_order), dataset.classes)
-        self.network = Network.create(
-            sizes,
-            ACTIVATIONS[config.activation](),
-            init_std=config.init_std,
-            seed=config.seed,
-            pixel_order=dataset.pixel_order,
-        )
-        self.loss: Loss = make_loss(config.loss, config.hinge_margin)
-        self.optimizer = Sgd(self.network.parameters, config.learning_rate, config.momentum, config.weight_decay)
+        self.network, self.loss, self.optimizer = build(config, dataset)
         self.position = Position()
         self.seconds = 0.0
         self.core_seconds = -time.thread_time()
@@ -177,7 +187,7 @@ class _Training:
         self.position = progress.position
         self.seconds += progress.seconds
         self._note_curve(progress.windows)
-        if progress.epoch_ended and self._is_due(progress.epoch):
+        if progress.epoch_ended and is_due(self.config, progress.epoch):
             accuracy = self._evaluate(progress)
             self._save()
             if progress.epoch < self.config.max_epoch or self.on_evaluation:
@@ -206,9 +216,6 @@ class _Training:
             self.run.send([Point("train_seconds", self.seconds, _milliseconds(), epoch * self.batches)])
             self.run.tag(EARLY_STOP_TAG, "true")
             raise
-
-    def _is_due(self, epoch: int) -> bool:
-        return epoch % self.config.test_epoch == 0 or epoch == self.config.max_epoch
 
     def _evaluate(self, progress: Progress) -> float:
         result = evaluate(self.network, self.loss, self.evaluation_examples)
