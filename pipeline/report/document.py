@@ -81,6 +81,7 @@ class _Document:
         yield f"# Results on {self.runs.base.dataset}"
         yield from self._outcome()
         yield from self._networks()
+        yield from self._other_sizes()
         yield from self._published_tables()
         yield from self._studies()
         if len(self.readings) > 1:
@@ -117,6 +118,16 @@ class _Document:
             caption = "Measured and published test accuracy of each network"
             ordered = sorted(found, key=lambda each: each.difference)
             yield self._figure("networks", caption, pictures.beside_published(ordered))
+
+    def _other_sizes(self) -> Iterator[str]:
+        found = self.runs.of_other_sizes()
+        if found:
+            yield "## Networks of other sizes"
+            yield prose(
+                "The publication has no network of these sizes: nothing stands beside them, and its conclusions, "
+                "judged below, are about networks of 128 and of 256 and 64 hidden units alone."
+            )
+            yield tables.other_sizes(self.reading, found)
 
     def _published_tables(self) -> Iterator[str]:
         yield "## The published tables"

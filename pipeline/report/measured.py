@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import TrainingConfig
+from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 from pipeline.data.datasets import Dataset, load
 from pipeline.errors import PipelineError, UsageError
 from pipeline.report import networks
@@ -153,6 +153,19 @@ class Runs:
         found = {config.init_std for config in grid if _alike(config, self.base)} - {self.base.init_std}
         kinds = (float, tuple, str)
         return [value for kind in kinds for value in sorted(each for each in found if isinstance(each, kind))]
+
+    def of_other_sizes(self) -> list[TrainingConfig]:
+        """The networks of the grid whose sizes are not published ones, the smallest first."""
+        self.of(self.base)
+        grid = self._known[self.base.learning_rate, self.base.max_epoch]
+        found = [
+            config
+            for config in grid
+            if config.hidden_sizes not in PUBLISHED_SIZES.values()
+            and config.init_std == self.base.init_std
+            and _alike(config, self.base)
+        ]
+        return sorted(found, key=lambda config: (config.hidden_sizes, config.loss, config.activation))
 
     def correct(self, run: Measured) -> NDArray[np.bool_] | None:
         """(images,), which test images a run's network is right about; None where that cannot be known any more."""

@@ -53,6 +53,20 @@ def by_difference(reading: Reading) -> str:
     return markdown_table([_network_row(reading, config) for config in found], heads)
 
 
+def other_sizes(reading: Reading, configs: Sequence[TrainingConfig]) -> str:
+    """Networks without a published twin, one in a row."""
+    metrics = {
+        "test_accuracy": "test accuracy (%)",
+        "train_accuracy": "training (%)",
+        "train_seconds": "time (s)",
+    }
+    rows = [
+        [label(config), len(reading.of(config)), *(measured(reading, config, metric) for metric in metrics)]
+        for config in configs
+    ]
+    return markdown_table(rows, ["network", "seeds", *metrics.values()])
+
+
 def mean_accuracy(reading: Reading, config: TrainingConfig) -> float:
     """The mean test accuracy over seeds; 0 where there are no runs."""
     runs = reading.of(config)

@@ -10,7 +10,7 @@ from mlflow.entities import Metric, Param
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline.config import TrainingConfig
+from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 from pipeline.experiments import STUDIES, grid
 from pipeline.report import published
 from pipeline.report.measured import Measured
@@ -126,6 +126,9 @@ class MadeRuns(Maker):
 
     def correct(self, _run):
         return None
+
+    def of_other_sizes(self):
+        return [config for config in self.runs if config.hidden_sizes not in PUBLISHED_SIZES.values()]
 
     def initialisations(self):
         found = {config.init_std for config in self.runs} - {self.base.init_std}

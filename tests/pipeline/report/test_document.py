@@ -215,3 +215,16 @@ def test_command_logs_the_report_to_its_run(store, make, tmp_path):
     logged = {file.path for file in store.client.list_artifacts(run.run_id)}
     assert logged == {"results.md", "results.csv", "comparisons.csv", "figures"}
     assert (tmp_path / "out" / "results.md").exists()
+
+
+def test_networks_of_other_sizes_have_a_table_of_their_own(make, store, tmp_path):
+    sizes = replace(BASE, hidden_sizes=(512, 256, 128), activation="gelu", loss="hinge")
+    make.run(NETWORKS[0])
+    make.run(sizes, test_accuracy=0.98, train_accuracy=0.99)
+    make.run(replace(sizes, seed=1), test_accuracy=0.97, train_accuracy=0.99)
+    make.run(replace(sizes, momentum=0.9, hidden_sizes=(64,)))
+    text = write(Runs(store, BASE), tmp_path / "results").read_text()
+    assert after(text, "## Networks of other sizes")[1:] == [
+        ["gelu-hinge-512x256x128", "2", "97.50 ± 0.71", "99.00 ± 0.00", "60.0 ± 0.0"]
+    ]
+    assert "its conclusions, judged below, are about networks of 128" in " ".join(text.split())
