@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline.tracking.store import Store
 from tests.conftest import REPOSITORY, copy_store
@@ -27,18 +28,22 @@ def launch(tmp_path_factory, empty_store, data_dir):
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": copy_store(empty_store, folder),
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "INFO",  # as in a shell; this process has made its own MLflow quiet
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
 
     def run(entry_point, *parameters):
-        given = [*parameters, f"data_dir={data_dir}"]
-        if entry_point != "prepare":
+        given = list(parameters)
+        if entry_point != "predict":
+            given += ["dataset=digits", f"data_dir={data_dir}"]
+        if entry_point in {"train", "grid"}:
             given.append(f"checkpoint_dir={folder / 'checkpoints'}")
         command = ["mlflow", "run", str(REPOSITORY), "-e", entry_point, "--env-manager", "local"]
-        for parameter in ("dataset=digits", *given):
+        for parameter in given:
             command += ["-P", parameter]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
+    run.folder = folder
     run.uri = environment["MLFLOW_TRACKING_URI"]
     return run
 
@@ -79,6 +84,17 @@ def test_second_call_reuses_and_trains_what_is_new(launch, launched):
     assert "3 of 3 networks are finished, 2 of them by earlier commands" in done.stdout
     for name in ("relu-hinge-1h", "gelu-hinge-1h", "sigmoid-hinge-1h"):
         assert len(list(launched.search(f"attributes.run_name LIKE '{name}%'"))) == 1
+
+
+def test_images_are_looked_for_where_the_launcher_was_started(launch, launched):
+    [network] = named(launched, "relu-hinge-1h")
+    Image.new("L", (40, 40), 255).save(launch.folder / "sheet.png")
+    done = launch("predict", f"model=runs:/{network.run_id}/model", "images=./sheet.png")
+    assert done.returncode == 0, done.stderr
+    assert "sheet.png" in done.stdout
+    missing = launch("predict", f"model=runs:/{network.run_id}/model", "images=./none.png")
+    assert missing.returncode != 0
+    assert "none.png" in missing.stderr
 
 
 def test_failed_command_fails_the_launcher(launch, launched):
