@@ -23,6 +23,8 @@ _REFUSED_BY_DATABASE: Final = re.compile(r"authentication failed|Access denied|n
 _NOT_WRITTEN: Final = re.compile(
     r"disk|readonly|read-only|Permission denied|No space left|unable to open database|quota"
 )
+_INSERTED_TWICE: Final = re.compile(r"IntegrityError|UniqueViolation|UNIQUE constraint|[Dd]uplicate (key|entry)")
+"""Two processes inserted one row, such as that of a data set, at one moment: the second finds it when it asks again."""
 _DELETED: Final = re.compile(r"The (run|experiment) (\S+) must be in the 'active' state")
 _MISSING_RUN: Final = re.compile(r"Run with id=(\w+) not found")
 _OTHER_SCHEMA: Final = re.compile(r"database schema \(found version (\w+)")
@@ -91,6 +93,8 @@ def passes(error: BaseException, address: Address) -> bool:
         return True
     if not isinstance(error, MlflowException) or _NOT_WRITTEN.search(text) or _REFUSED_BY_DATABASE.search(text):
         return False
+    if _INSERTED_TWICE.search(text):
+        return True
     return error.error_code == "TEMPORARILY_UNAVAILABLE" or (address.is_remote and error.error_code == "INTERNAL_ERROR")
 
 

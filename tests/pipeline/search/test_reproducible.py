@@ -151,7 +151,7 @@ def test_study_killed_again_and_again_ends_like_one_never_interrupted(alone, tmp
 def test_two_processes_share_a_study(alone, tmp_path, data_dir, store):
     both = [begin(tmp_path, data_dir, "--workers", "1") for _ in range(2)]
     output = [process.communicate() for process in both]
-    assert [process.returncode for process in both] == [0, 0], output
+    assert [process.returncode for process in both] == [0, 0], "\n".join(errors for _, errors in output)
     assert_same(tmp_path, store, alone)
     fingerprints = [run.tags["fingerprint"] for run in store.search("tags.fingerprint LIKE '%'")]
     assert len(fingerprints) == len(set(fingerprints))

@@ -8,6 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Dataset, DatasetInput
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from pipeline.errors import PipelineError
 from pipeline.tracking.connection import Connection
@@ -146,3 +149,24 @@ def test_an_error_of_the_program_is_not_taken_for_the_stores(store):
 
     with pytest.raises(TypeError, match="a mistake"):
         Connection.patiently(store, "request", broken)
+
+
+def test_a_data_set_that_two_processes_log_at_one_moment_is_logged_by_both(store, monkeypatch):
+    data = [DatasetInput(Dataset("digits", "digest", "local", "here"))]
+    first, second = (store.client.create_run(store.experiment_id).info.run_id for _ in range(2))
+    log_inputs, asked = store.client.log_inputs, []
+
+    def beaten_at_first(run_id, inputs):
+        asked.append(run_id)
+        if len(asked) == 1:  # MLflow has looked for the data set, and the other process inserts it
+            log_inputs(first, inputs)
+            raise MlflowException(
+                "(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.experiment_id", error_code=BAD_REQUEST
+            )
+        log_inputs(run_id, inputs)
+
+    monkeypatch.setattr(store.client, "log_inputs", beaten_at_first)
+    store.call("log_inputs", second, data)
+    assert asked == [second, second]
+    for run_id in (first, second):
+        assert [each.dataset.name for each in store.client.get_run(run_id).inputs.dataset_inputs] == ["digits"]

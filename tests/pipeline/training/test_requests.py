@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config import TrainingConfig
 from pipeline.tracking.store import Store
-from pipeline.training import executor
+from pipeline.training import signals
 from pipeline.training.networks import Settings
 from pipeline.training.task import Status, Task
 from pipeline.training.trainer import train
@@ -37,7 +37,7 @@ def test_a_network_of_two_epochs_makes_at_most_twenty_requests(proxy, data_dir, 
     config = TrainingConfig(dataset="digits", max_epoch=2)
     task = Task(config, "f", store, None, settings.data_dir, settings.checkpoint_dir)
     proxy.requests.clear()
-    with executor.stop_on_signal() as stop:
+    with signals.stop_on_signal() as stop:
         outcome = train(task, report=lambda _event: None, stop=stop)
     assert outcome.status == Status.FINISHED
     assert len(proxy.requests) <= 20, Counter(proxy.requests)
