@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError, UsageError
 from pipeline.output import notice
+from pipeline.redaction import redacted
 from pipeline.search.sampling import quiet_optuna
-from pipeline.tracking.connection import OUTAGE_SECONDS, without_password
+from pipeline.tracking.connection import OUTAGE_SECONDS
 from pipeline.tracking.faults import Address, explained
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def storage_url(given: str | None) -> str:
 
     if given and urlsplit(given).password:
         raise UsageError(
-            f"storage is {without_password(given)!r}, with a password, which MLflow would record; "
+            f"storage is {redacted(given)!r}, with a password, which MLflow would record; "
             "set it as OPTUNA_STORAGE instead."
         )
     url = given or os.environ.get("OPTUNA_STORAGE") or DEFAULT_STORAGE
@@ -47,7 +48,7 @@ def storage_url(given: str | None) -> str:
         parsed = make_url(url)
     except ArgumentError as error:
         raise UsageError(
-            f"The Optuna storage is {without_password(url)!r}, which is no URL of a database. Set OPTUNA_STORAGE to "
+            f"The Optuna storage is {redacted(url)!r}, which is no URL of a database. Set OPTUNA_STORAGE to "
             f"one, such as {DEFAULT_STORAGE}."
         ) from error
     if parsed.drivername.startswith("sqlite") and parsed.database:
@@ -89,7 +90,7 @@ class Storage:
             raise PipelineError(explained(missing, address, "open")) from error
         except (SQLAlchemyError, OptunaError, ValueError, AssertionError) as error:
             raise PipelineError(
-                f"The Optuna storage {without_password(url)} cannot be used ({_reason(error)}). Set OPTUNA_STORAGE to "
+                f"The Optuna storage {redacted(url)} cannot be used ({_reason(error)}). Set OPTUNA_STORAGE to "
                 f"one that can, such as {DEFAULT_STORAGE}."
             ) from error
 
@@ -114,7 +115,7 @@ class Storage:
             return attempts(operation)
         except (SQLAlchemyError, OptunaError) as error:
             raise PipelineError(
-                f"The Optuna storage {without_password(self.url)} does not answer ({_reason(error)}). Everything "
+                f"The Optuna storage {redacted(self.url)} does not answer ({_reason(error)}). Everything "
                 "reached is kept: run the same command again when it does."
             ) from error
 
@@ -132,7 +133,7 @@ class _Notice:
         self._given = True
         reason = _reason(state.outcome.exception())
         notice(
-            f"The Optuna storage {without_password(self._url)} does not answer ({reason}); waits for up to "
+            f"The Optuna storage {redacted(self._url)} does not answer ({reason}); waits for up to "
             f"{OUTAGE_SECONDS:.0f} s."
         )
 
@@ -191,7 +192,7 @@ def _is_of_creation(error: BaseException) -> bool:
 
 
 def _of_other_version(url: str, error: BaseException) -> str:
-    hidden = without_password(url)
+    hidden = redacted(url)
     if "storage upgrade" in str(error):
         return (
             f"The Optuna storage {hidden} has the tables of an older Optuna. Run 'optuna storage upgrade --storage "

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
-from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
 from pipeline.errors import first_line as first_line  # noqa: PLC0414 - for those that know it from here
@@ -175,9 +174,3 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", module=r"(mlflow|sqlalchemy|alembic|pydantic)\b")
         for library in ("mlflow", "alembic", "sqlalchemy"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
-
-
-def without_password(uri: str) -> str:
-    """A URI whose password is replaced by ***."""
-    password = urlsplit(uri).password
-    return uri.replace(f":{password}@", ":***@") if password else uri

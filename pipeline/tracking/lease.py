@@ -381,10 +381,10 @@ def _compare(texts: Mapping[str, Any], seen: Mapping[str, Any], what: str) -> No
 
 
 class _Nowhere:
-    """The record of a thing that does not exist yet."""
+    """The record of a thing that does not exist yet: nobody can have it, and to use it is a mistake of the program."""
 
     def read(self) -> Mapping[str, Any]:
-        raise NotImplementedError
+        raise RuntimeError("set the record of a new hold before it is used")
 
     def write(self, key: str, text: str) -> None:
-        raise NotImplementedError
+        raise RuntimeError(f"set the record of a new hold before {key} is set to {text!r}")

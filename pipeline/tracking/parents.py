@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from pipeline.errors import Interrupted, PipelineError, UsageError
+from pipeline.redaction import redacted
 from pipeline.tracking.acquisition import create, settled, take_lease
-from pipeline.tracking.connection import without_password
 from pipeline.tracking.lease import Watch, holder_in
 from pipeline.tracking.names import is_generated
 from pipeline.tracking.reaper import Reaper
@@ -73,7 +73,7 @@ def _given(store: Store, run_id: str, job: str, name: str) -> OwnedRun:
     run = store.find(run_id)
     if run is None:
         raise UsageError(
-            f"MLFLOW_RUN_ID is {run_id}; experiment {store.experiment_id} of {without_password(store.uri)} has no such "
+            f"MLFLOW_RUN_ID is {run_id}; experiment {store.experiment_id} of {redacted(store.uri)} has no such "
             f"run. {_HOW_TO_GO_ON}"
         )
     if fault := _why_not(run, job):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
-from pipeline.tracking.connection import Connection, without_password
+from pipeline.redaction import redacted
+from pipeline.tracking.connection import Connection
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -145,7 +146,7 @@ class Store(Connection):
 
     def link(self, run_id: str) -> str:
         """Where MLflow's UI shows a run: an address on a server, or for the pages of a UI that is started later."""
-        server = f"{without_password(self.uri).rstrip('/')}/" if self.uri.startswith("http") else ""
+        server = f"{redacted(self.uri).rstrip('/')}/" if self.uri.startswith("http") else ""
         return f"{server}#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def comparison(self, run_ids: Iterable[str]) -> str:
