@@ -1,5 +1,6 @@
 """A Dask cluster that is not the command's own: workers come late, and the scheduler may be lost."""
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -7,7 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.crash.grids import REPOSITORY, TRAINING
+from pipeline.data import datasets
+from pipeline.training import workers
+from tests.crash.grids import REPOSITORY, TRAINING, until
 from tests.servers import free_port
 
 pytestmark = pytest.mark.long
@@ -22,7 +25,7 @@ class Running:
 
 
 @contextmanager
-def dask(kind, *arguments):
+def dask(kind, *arguments, **environment):
     """`dask scheduler` or `dask worker` inside the `with`, on loopback."""
     port = free_port()
     options = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
@@ -30,6 +33,7 @@ def dask(kind, *arguments):
     process = subprocess.Popen(
         [sys.executable, "-m", "dask", kind, *arguments, *options],
         cwd=REPOSITORY,
+        env=os.environ | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -66,3 +70,25 @@ def test_a_scheduler_that_is_lost_ends_the_command_in_one_line(new_grid, uninter
         grid.networks = grid.networks[:-2]
         grid.finish()
         assert grid.results() == uninterrupted
+
+
+def test_workers_without_a_shared_folder_get_the_data_and_begin_the_network_of_a_lost_worker_again(
+    new_grid, uninterrupted, tmp_path
+):
+    def worker(name):
+        folders = {variable: str(tmp_path / name / variable) for variable in workers.FOLDERS.values()}
+        return dask("worker", scheduler.address, "--name", name, **folders)
+
+    with new_grid("apart") as grid, dask("scheduler") as scheduler, worker("first") as first, worker("second"):
+        grid.networks = (*grid.networks, "--scheduler", scheduler.address)
+        command = grid.start()
+        until(lambda: list((tmp_path / "first").rglob("*.npz")), "a checkpoint of the first worker")
+        first.process.kill()
+        assert command.end() == 0, command.output
+        assert grid.results() == uninterrupted
+        assert command.output.count("Dask: digits is sent to ") == 2
+        assert command.output.count("Dask: the workers share no checkpoint folder: ") == 1
+        assert "its worker process died; another one trains it from the start" in command.output
+        for name in ("first", "second"):
+            assert datasets.load_intact(tmp_path / name / "PIPELINE_DATA_DIR" / "digits")
+        assert not list((tmp_path / "second").rglob("*.npz"))
