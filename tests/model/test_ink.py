@@ -19,7 +19,7 @@ from model.optimizers import Sgd
 def parts(request, monkeypatch):
     """Compute products in the smallest blocks, in blocks of different sizes, and in one block."""
     product, large = request.param
-    monkeypatch.setattr(model.ink, "block_size", lambda kernels: product)
+    monkeypatch.setattr(model.ink, "block_size", lambda _: product)
     monkeypatch.setattr(model.ink, "_LARGE_BLOCK", large)
 
 
