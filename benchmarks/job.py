@@ -14,6 +14,7 @@ from model.activations import ACTIVATIONS
 from model.network import Network
 from model.randomness import rng
 from pipeline.data.datasets import Dataset, load
+from pipeline.training.provenance import kernels
 
 HIDDEN = 128
 BATCH = 100
@@ -86,6 +87,7 @@ class Data:
             init_std=INIT_STD,
             seed=SEED,
             pixel_order=self.prepared.pixel_order,
+            kernels=kernels(),
         )
 
     def weights(self) -> Weights:

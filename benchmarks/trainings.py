@@ -15,16 +15,12 @@ from unittest import mock
 
 from benchmarks.contenders import DenseLimit
 from benchmarks.job import flops
-from model.activations import ACTIVATIONS
 from model.fit import fit
-from model.losses import make_loss
-from model.network import Network
-from model.optimizers import Sgd
 from pipeline.config import TrainingConfig
 from pipeline.data.datasets import Dataset, load
 from pipeline.tracking.store import Store
 from pipeline.training.task import Outcome, Task
-from pipeline.training.trainer import train
+from pipeline.training.trainer import build, train
 
 PARTS: Final = {
     "evaluation": "pipeline.training.trainer.evaluate",
@@ -73,18 +69,11 @@ class Tracked(NamedTuple):
 def train_alone(config: TrainingConfig, data_dir: Path) -> Alone:
     """Train without evaluation and tracking."""
     dataset = load(config.dataset, data_dir)
-    network = Network.create(
-        _sizes(config, dataset),
-        ACTIVATIONS[config.activation](),
-        init_std=config.init_std,
-        seed=config.seed,
-        pixel_order=dataset.pixel_order,
-    )
-    sgd = Sgd(network.parameters, config.learning_rate, config.momentum, config.weight_decay)
+    network, loss, optimizer = build(config, dataset)
     training = fit(
         network,
-        make_loss(config.loss, config.hinge_margin),
-        sgd,
+        loss,
+        optimizer,
         dataset.train,
         batch_size=config.batch_size,
         max_epoch=config.max_epoch,
@@ -128,12 +117,8 @@ def finished(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _sizes(config: TrainingConfig, dataset: Dataset) -> tuple[int, ...]:
-    return config.layer_sizes(len(dataset.pixel_order), dataset.classes)
-
-
 def _flops(config: TrainingConfig, dataset: Dataset) -> float:
-    return flops(len(dataset.train) * config.max_epoch, _sizes(config, dataset))
+    return flops(len(dataset.train) * config.max_epoch, config.layer_sizes(len(dataset.pixel_order), dataset.classes))
 
 
 @contextmanager

@@ -19,28 +19,28 @@ from model.parameter import Parameter
 BACKGROUND = 128 / 255
 """The network's input is x / 255 minus this number, so the background's input is minus this number."""
 
-_AVX512: Final = frozenset({"AVX512F", "AVX512_SKX", "X86_V4"})
-"""The names that releases of NumPy give to the features of a processor that has AVX-512."""
-
-
-def _has_avx512() -> bool:
-    features = np.show_config("dicts")["SIMD Extensions"]
-    return not _AVX512.isdisjoint([*features["baseline"], *features["found"]])
-
-
-_PRODUCT: int = 1_000_000 if _has_avx512() else 4_000_000
-"""Multiplications in one block of a product.
-
-With AVX-512, OpenBLAS multiplies blocks of up to a million without packing the matrices first. Without AVX-512, each
-block packs the weights again, so fewer blocks are faster. Blocks have a multiple of 4 rows, because processors multiply
-several rows at once.
-"""
+_WITHOUT_PACKING: Final = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
+"""Kernels of OpenBLAS that multiply small matrices without packing them first."""
 
 _LARGE_BLOCK = 256
-"""Rows of a block if `_PRODUCT` multiplications do not suffice for 4 rows."""
+"""Rows of a block if `block_size` multiplications do not suffice for 4 rows."""
 
 _SLICE = 4096
 """Images read together, so that a memory-mapped file need not fit into memory."""
+
+
+def block_size(kernels: str) -> int:
+    """Give the multiplications in one block of a product, which decide the speed and the rounding.
+
+    Kernels with AVX-512 multiply blocks of up to a million without packing the matrices first. All others pack the
+    weights again for each block, so fewer blocks are faster. The numbers are the fastest of half a million to 8
+    million, measured with the kernels SkylakeX, Haswell, Sandybridge, Nehalem and Prescott. Blocks have a multiple of 4
+    rows, because processors multiply several rows at once.
+
+    Args:
+        kernels: the name of the kernels that BLAS runs, as threadpoolctl calls it; empty if it is not known.
+    """
+    return 1_000_000 if kernels in _WITHOUT_PACKING else 3_000_000
 
 
 def ink_order(images: Pixels) -> NDArray[np.intp]:
@@ -105,18 +105,20 @@ class InkLinear:
     block of `backward` has a few columns and the images whose extents reach these columns.
     """
 
-    def __init__(self, weight: Floats, bias: Floats, pixel_order: Integers) -> None:
+    def __init__(self, weight: Floats, bias: Floats, pixel_order: Integers, kernels: str = "") -> None:
         """Convert the weights of an ordinary layer.
 
         Args:
             weight: (features, outputs), rows in natural pixel order.
             bias: (outputs,).
             pixel_order: the result of `ink_order`.
+            kernels: see `block_size`.
         """
         self.pixel_order = pixel_order
         self.features, self.fan_out = len(weight), len(bias)
         base = bias - BACKGROUND * weight.sum(axis=0, dtype=np.float64)
         matrix = np.vstack([base, np.zeros_like(base), weight[pixel_order]]) / 255
+        self._room = block_size(kernels) // self.fan_out
         self.matrix = Parameter(matrix.astype(weight.dtype))
         self.parameters = {"matrix": self.matrix}
         n, k = self.features, BACKGROUND
@@ -150,10 +152,10 @@ class InkLinear:
         rows[:, 1] = batch.pixel_sums
         rows[:, 2:] = batch.pixels[:, : far - 2]
         outputs = self._outputs.rows(images)
-        stop, room = images, _PRODUCT // self.fan_out
+        stop = images
         while stop:
             columns = 2 + reach[stop - 1]
-            start = max(0, stop - (room // columns // 4 * 4 or _LARGE_BLOCK))
+            start = max(0, stop - (self._room // columns // 4 * 4 or _LARGE_BLOCK))
             np.matmul(rows[start:stop, :columns], matrix[:columns], out=outputs[start:stop])
             stop = start
         return outputs
@@ -163,10 +165,10 @@ class InkLinear:
         gradient *= 1 / 255**2
         rows, reach, out = self._inputs, self._reach, self.matrix.gradient
         images, far = rows.shape
-        start, room = 0, _PRODUCT // self.fan_out
+        start = 0
         while start < far:
             first = bisect_right(reach, start - 2)
-            stop = min(far, start + (room // (images - first) // 4 * 4 or _LARGE_BLOCK))
+            stop = min(far, start + (self._room // (images - first) // 4 * 4 or _LARGE_BLOCK))
             np.matmul(rows[first:, start:stop].T, gradient[first:], out=out[start:stop])
             start = stop
         out[:2] = self._mixed @ out[:2]

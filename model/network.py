@@ -87,6 +87,7 @@ class Network:
         init_std: float | str | Sequence[float],
         seed: int,
         pixel_order: Integers,
+        kernels: str = "",
         dtype: DTypeLike = np.float32,
     ) -> "Network":
         """Make an untrained network with random weights and biases of zero.
@@ -97,6 +98,7 @@ class Network:
             init_std: standard deviation of the weights, as `standard_deviations` takes it.
             seed: networks with equal seeds and sizes start from equal weights.
             pixel_order: (features,), the order of the columns in the examples that the network will be trained on.
+            kernels: what BLAS runs on this processor; see `ink.block_size`.
             dtype: type of all numbers in the network.
         """
         random = rng(seed, "weights")
@@ -105,7 +107,7 @@ class Network:
         for (fan_in, fan_out), std in zip(pairwise(sizes), deviations, strict=True):
             weight = random.normal(0, std, (fan_in, fan_out)).astype(dtype)
             layers.append(Linear(weight, np.zeros(fan_out, dtype)))
-        first = InkLinear(*layers[0].to_linear(), pixel_order)
+        first = InkLinear(*layers[0].to_linear(), pixel_order, kernels)
         return cls(first, *_interleave(layers[1:], activation))
 
     @classmethod

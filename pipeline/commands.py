@@ -216,7 +216,8 @@ def report(
         say(f"The report is {document}.")
         with decoration("The report among the artifacts of its run"):
             for file in (document, output / longform.FIGURES_FILE, output / longform.COMPARISONS_FILE):
-                run.log_file(file)
+                if file.exists():
+                    run.log_file(file)
             for figure in sorted((output / FIGURES).iterdir()):
                 run.log_file(figure, FIGURES)
         with decoration("The description"):

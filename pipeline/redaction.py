@@ -20,7 +20,9 @@ _SHORTEST: Final = 4
 _IN_ADDRESS: Final = re.compile(r"(://[^\s/:@'\"]*):[^\s/]*@")
 _IN_QUERY: Final = re.compile(r"([?&](?:\w*password|passwd|pwd|token)=)[^&\s'\"]+", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(?P<before>[^:]*://[^:/@]*):(?P<password>.*)@(?P<after>[^@]*)")
-_SECRET_NAME: Final = re.compile(r"(?:MLFLOW|OPTUNA|AWS|AZURE|GOOGLE)_.*(?:PASSWORD|TOKEN|SECRET|ACCESS_KEY)$")
+_SECRET_NAME: Final = re.compile(
+    r"(?:MLFLOW|OPTUNA|AWS|AZURE|GOOGLE)_.*(?:PASSWORD|TOKEN|SECRET|ACCESS_KEY)$|PGPASSWORD$|MYSQL_PWD$"
+)
 
 
 def redacted(text: str) -> str:

@@ -26,9 +26,9 @@ from pipeline.output import warn
 
 __all__ = ["Dataset", "Images", "load", "prepare"]
 
-_DESCRIPTION: Final = "dataset.json"
+DESCRIPTION: Final = "dataset.json"
 _FORMAT: Final = 1
-_ARRAYS: Final = (
+ARRAYS: Final = (
     "train_pixels", "train_extents", "train_labels", "test_pixels", "test_extents", "test_labels", "pixel_order",
 )  # fmt: skip
 _DAMAGE: Final = (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
@@ -84,7 +84,7 @@ def prepare(name: str, *, data_dir: Path, source: Path | None = None, quiet: boo
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise UsageError(f"dataset is {name!r}; a name has to be of letters, digits, - and _.")
     folder = data_dir / name
-    prepared = _load_intact(folder)
+    prepared = load_intact(folder)
     if prepared and source is None:
         return prepared
     raw = read_source(name, source, quiet=quiet)
@@ -94,7 +94,7 @@ def prepare(name: str, *, data_dir: Path, source: Path | None = None, quiet: boo
                 f"{folder} holds another data set than {source}; remove that folder, or choose another dataset name."
             )
         return prepared
-    _write(folder, name, raw)
+    _write(folder, raw)
     dataset = load(name, data_dir)
     _warn_of_empty_classes(dataset, folder)
     return dataset
@@ -130,8 +130,8 @@ def load(name: str, data_dir: Path) -> Dataset:
     """
     folder = data_dir / name
     try:
-        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
-        arrays = {key: _mapped(folder / f"{key}.npy") for key in _ARRAYS}
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        arrays = {key: _mapped(folder / f"{key}.npy") for key in ARRAYS}
         _check_prepared(description, arrays)
     except _DAMAGE as error:
         raise PipelineError(
@@ -160,7 +160,7 @@ def _check_prepared(description: Any, arrays: Mapping[str, NDArray[Any]]) -> Non
     if not (
         re.fullmatch(r"[0-9a-f]+", description["digest"]) and all(type(side) is int and side > 0 for side in shape)
     ):
-        raise ValueError(f"{_DESCRIPTION} is damaged")
+        raise ValueError(f"{DESCRIPTION} is damaged")
     if not np.array_equal(np.sort(order), np.arange(rows * columns)) or order.dtype.kind != "i":
         raise ValueError(f"pixel_order is not one of {rows} x {columns} pixels")
     classes = int(arrays["train_labels"].max(initial=0)) + 1
@@ -194,16 +194,13 @@ def _digest(raw: Raw) -> str:
     return digest.hexdigest()[:32]
 
 
-def _write(folder: Path, name: str, raw: Raw) -> None:
+def _write(folder: Path, raw: Raw) -> None:
     """Write the prepared data set to a temporary folder, then rename the folder."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder)
-        written = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{_WRITING}{name}-{os.getpid()}-"))
+        written = begin_writing(folder)
         try:
-            written.chmod(0o755)
             _write_arrays(written, raw)
-            _move_into_place(written, folder)
+            move_into_place(written, folder)
         finally:
             shutil.rmtree(written, ignore_errors=True)
     except OSError as error:
@@ -230,7 +227,7 @@ def _write_arrays(folder: Path, raw: Raw) -> None:
         "counts": counts,
         "files": digests,
     }
-    with (folder / _DESCRIPTION).open("w", encoding="utf-8") as file:
+    with (folder / DESCRIPTION).open("w", encoding="utf-8") as file:
         json.dump(description, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
@@ -249,13 +246,13 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load_intact(folder: Path) -> Dataset | None:
+def load_intact(folder: Path) -> Dataset | None:
     """Open a prepared data set if the digests of all its files are right; None if they are not."""
     try:
-        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         intact = (
             description["format"] == _FORMAT
-            and set(description["files"]) == set(_ARRAYS)
+            and set(description["files"]) == set(ARRAYS)
             and all(_file_digest(folder / f"{key}.npy") == digest for key, digest in description["files"].items())
         )
         return load(folder.name, folder.parent) if intact else None
@@ -263,11 +260,25 @@ def _load_intact(folder: Path) -> Dataset | None:
         return None
 
 
-def _move_into_place(written: Path, folder: Path) -> None:
+def begin_writing(folder: Path) -> Path:
+    """Create the temporary folder from which `move_into_place` will make `folder`; remove those of dead processes.
+
+    Raises:
+        OSError: the temporary folder cannot be created.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(folder)
+    written = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{_WRITING}{folder.name}-{os.getpid()}-"))
+    written.chmod(0o755)
+    return written
+
+
+def move_into_place(written: Path, folder: Path) -> None:
+    """Rename a complete data set to `folder`; an intact one that is already there stays, a damaged one is removed."""
     try:
         written.rename(folder)
     except OSError:
-        if _load_intact(folder):  # another process prepared it meanwhile
+        if load_intact(folder):  # another process prepared it meanwhile
             return
         damaged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{_WRITING}{folder.name}-{os.getpid()}-"))
         folder.rename(damaged / "damaged")

@@ -48,16 +48,13 @@ Statements = list[Statement | Judgement]
 
 
 def judge_claims(reading: Reading) -> list[Claim]:
-    """The published conclusions, judged from the runs of a reading.
-
-    What a conclusion says of figures is of the published data set; on others, only what it says of differences is
-    judged.
-    """
-    judged = [
+    """The published conclusions, judged from the runs of a reading; none on other data than the published ones."""
+    if not published.covers(reading.base):
+        return []
+    return [
         Claim(number, title, text, judge(statements(reading)))
         for number, (title, text, statements) in enumerate(_CLAIMS, start=1)
     ]
-    return [claim for claim in judged if claim.judgements]
 
 
 def _time(reading: Reading) -> Statements:
@@ -168,8 +165,6 @@ def _shown(config: TrainingConfig) -> str:
 
 def _reaches(reading: Reading, config: TrainingConfig, **accuracies: float) -> list[Judgement]:
     """Whether a network reproduces the accuracies that the publication states of it."""
-    if reading.base.dataset != published.DATASET:
-        return []
     return [_reproduces(reading, config, metric, stated) for metric, stated in accuracies.items()]
 
 

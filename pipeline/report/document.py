@@ -17,7 +17,7 @@ from pipeline.report.comparison import TARGETS
 from pipeline.report.measured import Runs, Search, require
 from pipeline.report.networks import all_networks, of_base
 from pipeline.report.outcome import prose
-from pipeline.report.reproduced import TOO_WIDE, TOO_WIDE_LOSS, cell, cells
+from pipeline.report.reproduced import TOO_WIDE, TOO_WIDE_LOSS, OverSeeds, by_accuracy, cells
 from pipeline.report.statements import Claim
 from pipeline.report.statistics import CONFIDENCE
 
@@ -52,6 +52,7 @@ def write(runs: Runs, folder: Path) -> Path:
         (made / DOCUMENT).write_text(text, encoding="utf-8")
         longform.write(made, runs, document.every_config, document.claims)
         shutil.rmtree(folder / FIGURES, ignore_errors=True)
+        (folder / longform.COMPARISONS_FILE).unlink(missing_ok=True)  # of another data set
         for each in sorted(made.iterdir()):
             each.replace(folder / each.name)
     return folder / DOCUMENT
@@ -63,10 +64,13 @@ class _Document:
     def __init__(self, runs: Runs, folder: Path) -> None:
         self.runs = runs
         self.folder = folder
+        self.is_published = published.covers(runs.base)
         self.readings = initialisation.readings(runs)
         self.reading = self.readings[0]
         self.networks = all_networks(replace(runs.base, seed=0))
         self.studies = {name: [of_base(runs.base, each) for each in configs] for name, configs in STUDIES.items()}
+        if not self.is_published:  # no study is asked for
+            self.studies = {name: configs for name, configs in self.studies.items() if any(map(runs.of, configs))}
         swept = [config for configs in self.studies.values() for config in configs]
         found = [search.best for search in runs.searches]
         self.everything = list(dict.fromkeys([*self.networks, *swept, *found]))
@@ -74,7 +78,7 @@ class _Document:
 
     @cached_property
     def claims(self) -> list[Claim]:
-        """The published conclusions, judged."""
+        """The published conclusions, judged; none on other data than the published ones."""
         return judge_claims(self.reading)
 
     def parts(self) -> Iterator[str]:
@@ -82,20 +86,25 @@ class _Document:
         yield from self._outcome()
         yield from self._networks()
         yield from self._other_sizes()
-        yield from self._published_tables()
+        yield from self._tables()
         yield from self._studies()
         if len(self.readings) > 1:
             yield "## Initialisation"
             yield from initialisation.section(self.readings)
-        yield from self._claims()
+        if self.is_published:
+            yield from self._claims()
         yield from self._searches()
         yield from self._methods()
         yield from self._folded()
 
     def _outcome(self) -> Iterator[str]:
-        yield from outcome.reproduction(cells(self.reading, self.networks))
+        if self.is_published:
+            yield from outcome.reproduction(cells(self.reading, self.networks))
+        else:
+            yield outcome.standing_alone(self.reading, self.networks)
         yield from self._missing()
-        yield tables.statements(self.claims)
+        if self.is_published:
+            yield tables.statements(self.claims)
         for search in self.runs.searches:
             yield prose(f"Best of the search {searches.sentence(self.reading, search)}")
         yield outcome.effort([run for config in dict.fromkeys(self.every_config) for run in self.runs.of(config)])
@@ -107,38 +116,47 @@ class _Document:
 
     def _networks(self) -> Iterator[str]:
         yield "## The networks"
-        yield tables.by_difference(self.reading)
-        if self.runs.base.dataset == published.DATASET:
+        where = f"where one more seed would lie with a probability of {CONFIDENCE:.0%}"
+        compared = cells(self.reading, self.networks, ["test_accuracy"])
+        measured: list[OverSeeds]
+        if self.is_published:
+            yield tables.by_difference(self.reading)
             yield prose(
-                "Each with its standard deviation over seeds, where one more seed would lie with a probability of "
-                f"{CONFIDENCE:.0%}, and by how much the published figure lies outside of that (✗)."
+                f"Each with its standard deviation over seeds, {where}, and by how much the published figure lies "
+                "outside of that (✗)."
             )
-        found = [each for config in self.networks if (each := cell(self.reading, config, "test_accuracy"))]
-        if found:
+            measured = [*sorted(compared, key=lambda each: each.difference)]
             caption = "Measured and published test accuracy of each network"
-            ordered = sorted(found, key=lambda each: each.difference)
-            yield self._figure("networks", caption, pictures.beside_published(ordered))
+        else:
+            yield tables.by_accuracy(self.reading)
+            yield prose(f"Each with its standard deviation over seeds, and {where}.")
+            measured = by_accuracy(self.reading, self.networks)
+            caption = "Test accuracy of each network"
+        if measured:
+            yield self._figure("networks", caption, pictures.networks(measured))
 
     def _other_sizes(self) -> Iterator[str]:
         found = self.runs.of_other_sizes()
         if found:
             yield "## Networks of other sizes"
-            yield prose(
-                "The publication has no network of these sizes: nothing stands beside them, and its conclusions, "
-                "judged below, are about networks of 128 and of 256 and 64 hidden units alone."
-            )
+            if self.is_published:
+                yield prose(
+                    "The publication has no network of these sizes: nothing stands beside them, and its conclusions, "
+                    "judged below, are about networks of 128 and of 256 and 64 hidden units alone."
+                )
             yield tables.other_sizes(self.reading, found)
 
-    def _published_tables(self) -> Iterator[str]:
-        yield "## The published tables"
-        if self.runs.base.dataset == published.DATASET:
+    def _tables(self) -> Iterator[str]:
+        if self.is_published:
+            yield "## The published tables"
             yield prose(
                 "Cells show measured / published / difference and a mark: ✓ reproduced, ✗ outside by so much, ~ too "
                 "wide to tell, ? of one seed. Cross-entropy losses are in the published convention, a tenth of the "
                 "usual one. Times are followed by their ratio to relu + euclidean with one layer on the same machine."
             )
         else:
-            yield "The published figures are of MNIST, so none stand beside these."
+            yield "## Activations and losses"
+            yield "Times are followed by their ratio to relu + euclidean with one layer."
         for depth, title in _DEPTHS.items():
             for metric, caption in tables.NETWORK_FIGURES.items():
                 yield f"### {caption}, {title.lower()}"
@@ -150,7 +168,9 @@ class _Document:
             yield tables.study(self.readings, configs)
             if name == "learning_rate" and (lines := self._by_rate()):
                 caption = "Test accuracy of Sigmoid + Euclidean by learning rate"
-                yield self._figure("learning-rate", caption, pictures.by_learning_rate(lines))
+                known = {each.config.learning_rate: each.metrics["test_accuracy"]
+                         for config in configs if (each := published.find(config))}  # fmt: skip
+                yield self._figure("learning-rate", caption, pictures.by_learning_rate(lines, known))
 
     def _by_rate(self) -> dict[str, dict[float, list[float]]]:
         configs = self.studies["learning_rate"]
@@ -164,9 +184,7 @@ class _Document:
         }
         if not lines[next(iter(lines))]:
             return {}
-        known = {config.learning_rate: published.find(config) for config in configs}
-        lines = {name: points for name, points in lines.items() if points}
-        return lines | {"published": {rate: [each.metrics["test_accuracy"]] for rate, each in known.items() if each}}
+        return {name: points for name, points in lines.items() if points}
 
     def _claims(self) -> Iterator[str]:
         yield "## The published conclusions"
@@ -206,26 +224,34 @@ class _Document:
             f"except where a table says otherwise; data with digest `{self.runs.digest}`. Written by `mlflow run . -e "
             "report`, from runs that [the table of runs](#runs) lists with the commands that make them again."
         )
-        yield prose(
+        means = (
             "Figures are means ± standard deviations over seeds. A difference of accuracies is paired by seed and by "
             "test image, and its interval counts both as chance (crossed random effects; t with Satterthwaite's "
-            "degrees of freedom); times, losses and epochs are compared as ratios, paired by seed. A statement is "
-            "judged by the mean over its pairs. The statements of a claim are corrected together, and so are its "
-            "pairs (Holm); an interval has the level of its own test. P is the share of seeds that bear it out. "
-            f"Epochs to {', '.join(f'{target:.0%}' for target in TARGETS)} test accuracy measure convergence; ratios "
-            f"of epochs within {ABOUT_EQUAL:.0%} are about equal, and {CLEARLY_LONGER} times as long is clearly longer."
+            "degrees of freedom); times, losses and epochs are compared as ratios, paired by seed."
         )
-        yield prose(
-            f"A published figure is one draw: it is reproduced if it lies in the {CONFIDENCE:.0%} prediction interval "
-            f"of one more seed. An interval wider than ± {100 * TOO_WIDE:g} points, or ± {TOO_WIDE_LOSS:.0%} of a "
-            "loss, tells nothing. One seed has the deviation of the networks of the grid with the same loss."
-        )
+        one_seed = "One seed has the deviation of the networks of the grid with the same loss."
+        if self.is_published:
+            yield prose(
+                f"{means} A statement is judged by the mean over its pairs. The statements of a claim are corrected "
+                "together, and so are its pairs (Holm); an interval has the level of its own test. P is the share of "
+                f"seeds that bear it out. Epochs to {', '.join(f'{target:.0%}' for target in TARGETS)} test accuracy "
+                f"measure convergence; ratios of epochs within {ABOUT_EQUAL:.0%} are about equal, and "
+                f"{CLEARLY_LONGER} times as long is clearly longer."
+            )
+            yield prose(
+                f"A published figure is one draw: it is reproduced if it lies in the {CONFIDENCE:.0%} prediction "
+                f"interval of one more seed. An interval wider than ± {100 * TOO_WIDE:g} points, or ± "
+                f"{TOO_WIDE_LOSS:.0%} of a loss, tells nothing. {one_seed}"
+            )
+        else:
+            yield prose(f"{means} {one_seed}")
         if self.runs.other_data:
             yield prose(f"The experiment also has runs on other data named {base.dataset!r}; they are left out.")
 
     def _folded(self) -> Iterator[str]:
         yield "## Details"
-        yield from _fold("Every comparison behind the claims", tables.pairs(self.claims))
+        if self.is_published:
+            yield from _fold("Every comparison behind the claims", tables.pairs(self.claims))
         yield from _fold("One hidden layer against two", tables.depths(self.reading))
         yield from _fold("Epochs to reach a test accuracy", tables.convergence(self.reading))
         for kind in ("loss", "accuracy"):

@@ -1,6 +1,7 @@
 """What the publication leaves open: its claims and figures under each initialisation that was tried."""
 
 from collections.abc import Iterator, Sequence
+from statistics import mean
 from typing import Final
 
 from model.losses import LOSSES
@@ -59,6 +60,10 @@ def euclidean_cells(reading: Reading) -> list[Cell]:
 def section(found: Sequence[Reading]) -> Iterator[str]:
     """The readings side by side: what each reproduces, and which statements hold under it."""
     names = {reading: chr(ord("A") + number) for number, reading in enumerate(found)}
+    if not published.covers(found[0].base):
+        yield prose("Each line begins the Euclidean networks, or all of them, in another way.")
+        yield _accuracies(found, names)
+        return
     yield prose(
         "The publication does not say how its weights begin. Each reading begins the Euclidean networks, or all of "
         "them, in another way; every other network is as elsewhere in this report. A reading of one seed borrows the "
@@ -73,9 +78,21 @@ def section(found: Sequence[Reading]) -> Iterator[str]:
     yield _statements(found, names)
 
 
+def _accuracies(found: Sequence[Reading], names: dict[Reading, str]) -> str:
+    """The mean test accuracy under each reading, of the Euclidean networks and of all."""
+    rows = []
+    for reading in found:
+        by_network = {config: [run.metrics["test_accuracy"] for run in reading.of(config)]
+                      for config in published_networks(reading.base)}  # fmt: skip
+        of_all = [mean(values) for values in by_network.values() if values]
+        euclidean = [mean(values) for config, values in by_network.items() if values and config.loss == _EUCLIDEAN]
+        means = (f"{100 * mean(each):.2f} of {len(each)}" if each else "-" for each in (euclidean, of_all))
+        rows.append([names[reading], reading.name, *means])
+    heads = ["", "initialisation", "Euclidean networks, test (%)", "all networks, test (%)"]
+    return markdown_table(rows, heads, texts=2)
+
+
 def _summary(found: Sequence[Reading], names: dict[Reading, str]) -> str:
-    if not euclidean_cells(found[0]):  # nothing is published of these data
-        return markdown_table([[names[reading], reading.name] for reading in found], ["", "initialisation"], texts=2)
     rows = []
     for reading in found:
         of_euclidean, of_all = euclidean_cells(reading), cells(reading, published_networks(reading.base))

@@ -12,7 +12,7 @@ from pipeline.report.statements import Claim
 
 FIGURES_FILE: Final = "results.csv"
 COMPARISONS_FILE: Final = "comparisons.csv"
-_FIGURE_HEADS: Final = ("run", "metric", "measured", "published")
+_FIGURE_HEADS: Final = ("run", "metric", "measured")
 _COMPARISON_HEADS: Final = (
     "claim", "statement", "pair", "measure", "seeds", "difference", "low", "high", "level", "adjusted_p",
     "share_of_seeds", "verdict",
@@ -21,11 +21,17 @@ _COMPARISON_HEADS: Final = (
 
 
 def write(folder: Path, runs: Runs, configs: Iterable[TrainingConfig], claims: Sequence[Claim]) -> None:
-    """Write the figures of every run, and every comparison behind the claims, each into a file of its own."""
+    """Write the figures of every run, and every comparison behind the claims, each into a file of its own.
+
+    On data that the publication is not about, there are no comparisons and no published figures.
+    """
     rows = list(figures(runs, configs))
-    names = list(runs.base.parameters())
-    _write(folder / FIGURES_FILE, [*names, *_FIGURE_HEADS], rows)
-    _write(folder / COMPARISONS_FILE, _COMPARISON_HEADS, comparisons(claims))
+    heads = [*runs.base.parameters(), *_FIGURE_HEADS]
+    if published.covers(runs.base):
+        _write(folder / FIGURES_FILE, [*heads, "published"], rows)
+        _write(folder / COMPARISONS_FILE, _COMPARISON_HEADS, comparisons(claims))
+    else:
+        _write(folder / FIGURES_FILE, heads, rows)
 
 
 def figures(runs: Runs, configs: Iterable[TrainingConfig]) -> Iterator[list[object]]:
@@ -35,8 +41,8 @@ def figures(runs: Runs, configs: Iterable[TrainingConfig]) -> Iterator[list[obje
         for run in runs.of(config):
             for metric in FIGURES:
                 measured = published.in_published_convention(run.config, metric, run.metrics[metric])
-                theirs = known.metrics.get(metric, "") if known else ""
-                yield [*run.config.parameters().values(), run.run_id, metric, measured, theirs]
+                theirs = [known.metrics.get(metric, "") if known else ""] if published.covers(runs.base) else []
+                yield [*run.config.parameters().values(), run.run_id, metric, measured, *theirs]
 
 
 def comparisons(claims: Sequence[Claim]) -> Iterator[list[object]]:

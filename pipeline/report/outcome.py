@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from pipeline.config import TrainingConfig
 from pipeline.report.measured import Measured
 from pipeline.report.networks import label
-from pipeline.report.reproduced import Cell, Mark
+from pipeline.report.reading import Reading
+from pipeline.report.reproduced import Cell, Mark, by_accuracy
 from pipeline.report.statements import Claim, Judgement, Verdict
 from pipeline.report.statistics import CONFIDENCE
 
@@ -25,6 +27,19 @@ def prose(text: str, bullet: str = "") -> str:
     """A paragraph, or an item of a list, in lines of WIDTH characters."""
     return textwrap.fill(text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet),
                          break_long_words=False, break_on_hyphens=False)  # fmt: skip
+
+
+def standing_alone(reading: Reading, networks: Sequence[TrainingConfig]) -> str:
+    """What was measured on data that the publication is not about."""
+    ordered = by_accuracy(reading, networks)
+    alone = "The publication is about MNIST, so that nothing of it is compared with these runs."
+    if not ordered:
+        return prose(alone)
+    best, worst = ordered[0], ordered[-1]
+    text = f"**{label(best.config)} is the most accurate of {len(ordered)} networks: {best.text} on the test images**"
+    if len(ordered) > 1:
+        text += f"; {label(worst.config)} is the least accurate: {worst.text}"
+    return prose(f"{text}. {alone}")
 
 
 def reproduction(cells: Sequence[Cell]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pipeline.config import TrainingConfig
 from pipeline.report.measured import SEEDS_WITH_CURVES
 from pipeline.report.networks import DEPTHS, PUBLISHED_ACTIVATIONS, PUBLISHED_LOSSES, label, network, shown
 from pipeline.report.reading import Reading
-from pipeline.report.reproduced import Cell
+from pipeline.report.reproduced import Cell, OverSeeds
 from pipeline.report.statements import Claim, Verdict
 
 if TYPE_CHECKING:
@@ -106,19 +106,21 @@ def _thinned(curve: NDArray[Any], grid: NDArray[Any]) -> NDArray[Any]:
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.interp(grid, curve[:, 0], curve[:, 1]))
 
 
-def beside_published(cells: Sequence[Cell]) -> "Figure":
-    """A row for each network: the measured mean, where a further seed would lie, and the published figure."""
+def networks(measured: Sequence[OverSeeds]) -> "Figure":
+    """A row for each network: the mean, where a further seed would lie, and the published figure where there is one."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 1 + 0.27 * len(cells)), layout="constrained")
+    figure = Figure(figsize=(8, 1 + 0.27 * len(measured)), layout="constrained")
     axes = figure.subplots()
-    rows = np.arange(len(cells))[::-1]
-    for row, each in zip(rows, cells, strict=True):
+    rows = np.arange(len(measured))[::-1]
+    for row, each in zip(rows, measured, strict=True):
         if each.interval:
             axes.plot(100 * np.array(each.interval), [row, row], color=TRAINING, lw=2.5, alpha=0.6)
-    axes.plot([100 * float(np.mean(each.values)) for each in cells], rows, "o", color=TRAINING, label="measured")
-    axes.plot([100 * each.theirs for each in cells], rows, "D", color=TEST, mfc="none", mew=1.6, label="published")
-    axes.set_yticks(rows, [label(each.config) for each in cells])
+    axes.plot([100 * float(np.mean(each.values)) for each in measured], rows, "o", color=TRAINING, label="measured")
+    known = [(100 * each.theirs, row) for row, each in zip(rows, measured, strict=True) if isinstance(each, Cell)]
+    if known:
+        axes.plot(*zip(*known, strict=True), "D", color=TEST, mfc="none", mew=1.6, label="published")
+    axes.set_yticks(rows, [label(each.config) for each in measured])
     axes.set_xlabel("test accuracy (%); a line reaches where one more seed would lie with 95 %")
     axes.grid(alpha=0.3)
     _legend(axes)
@@ -183,10 +185,12 @@ def _verdict_handles() -> list[Any]:
     ] + [Line2D([], [], label="claimed bound, where it is not the line", **_BOUND)]
 
 
-def by_learning_rate(lines: Mapping[str, Mapping[float, Sequence[float]]]) -> "Figure":
-    """Test accuracy by learning rate, a line for each name; several values of a rate are seeds.
+def by_learning_rate(lines: Mapping[str, Mapping[float, Sequence[float]]], known: Mapping[float, float]) -> "Figure":
+    """Test accuracy by learning rate.
 
-    The last name is that of the published figures, which have no line.
+    Args:
+        lines: measured, by name, a line for each; several values of a rate are seeds.
+        known: the published ones, which have no line.
     """
     from matplotlib.figure import Figure
 
@@ -196,12 +200,12 @@ def by_learning_rate(lines: Mapping[str, Mapping[float, Sequence[float]]]) -> "F
         rates = sorted(points)
         values = [100 * float(np.mean(points[rate])) for rate in rates]
         spread = [100 * float(np.std(points[rate], ddof=1)) if len(points[rate]) > 1 else 0.0 for rate in rates]
-        if number == len(lines) - 1:
-            axes.plot(rates, values, "D", color=TEST, mfc="none", mew=1.6, ms=8, label=name)
-            continue
         colour, marker = _SERIES[number % len(_SERIES)]
         axes.errorbar(rates, values, spread, color=colour, marker=marker, capsize=3, label=name)
-    rates = sorted({rate for points in lines.values() for rate in points})
+    if known:
+        values = [100 * value for value in known.values()]
+        axes.plot(list(known), values, "D", color=TEST, mfc="none", mew=1.6, ms=8, label="published")
+    rates = sorted({rate for points in (*lines.values(), known) for rate in points})
     axes.set_xscale("log")
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
     axes.minorticks_off()

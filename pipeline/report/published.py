@@ -53,12 +53,17 @@ def find(config: TrainingConfig) -> PublishedRun | None:
     return known.get(_as_published(config))
 
 
+def covers(config: TrainingConfig) -> bool:
+    """Whether the publication is about the data set of a network."""
+    return config.dataset == DATASET
+
+
 def in_published_convention(config: TrainingConfig, metric: str, value: float) -> float:
     """A measured figure as the publication would have printed it, where it is of the publication's data.
 
     Its cross-entropy is the mean over all elements of a batch, a tenth of the usual batch mean with MNIST's 10 classes.
     """
-    if config.dataset != DATASET:
+    if not covers(config):
         return value
     mean_over_elements = metric.endswith("_loss") and config.loss == "softmax_cross_entropy"
     return value / _CLASSES if mean_over_elements else value

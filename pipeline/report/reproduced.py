@@ -31,23 +31,47 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A measured figure beside the published one.
+class OverSeeds:
+    """A metric of a network over its seeds.
 
     Attributes:
         config: the network.
-        metric: the figure.
+        metric: its name.
         values: measured, one for each seed, in the published convention.
-        theirs: the published figure.
         interval: where one more seed would lie with 95 % probability; None where that is unknown.
-        kind: the mark.
     """
 
     config: TrainingConfig
     metric: str
     values: Sequence[float]
-    theirs: float
     interval: tuple[float, float] | None
+
+    @property
+    def ends(self) -> str:
+        """The ends of the interval, joined by `, `; empty where they are unknown."""
+        return ", ".join(map(self.format, self.interval)) if self.interval else ""
+
+    @property
+    def text(self) -> str:
+        """The mean with the interval of a further seed, as a sentence shows it."""
+        unit = " %" if self.metric.endswith("_accuracy") else ""
+        return f"{self.format(mean(self.values))}{f' [{self.ends}]' if self.ends else ''}{unit}"
+
+    def format(self, value: float) -> str:
+        """A value of the metric in the unit of the published tables."""
+        return f"{100 * value:.2f}" if self.metric.endswith("_accuracy") else f"{value:.4f}"
+
+
+@dataclass(frozen=True)
+class Cell(OverSeeds):
+    """A metric of a network beside the published figure.
+
+    Attributes:
+        theirs: the published figure.
+        kind: the mark.
+    """
+
+    theirs: float
     kind: Mark
 
     @property
@@ -70,17 +94,6 @@ class Cell:
             return f"✗ by {self.format(abs(self.beyond))}"
         return {Mark.REPRODUCED: "✓", Mark.TOO_WIDE: "~"}.get(self.kind, "?")
 
-    @property
-    def text(self) -> str:
-        """The measured figure with the interval of a further seed, as a sentence shows it."""
-        ends = f" [{self.format(self.interval[0])}, {self.format(self.interval[1])}]" if self.interval else ""
-        unit = " %" if self.metric.endswith("_accuracy") else ""
-        return f"{self.format(mean(self.values))}{ends}{unit}"
-
-    def format(self, value: float) -> str:
-        """A figure in the unit of the published tables."""
-        return f"{100 * value:.2f}" if self.metric.endswith("_accuracy") else f"{value:.4f}"
-
 
 def cell(reading: Reading, config: TrainingConfig, metric: str) -> Cell | None:
     """A cell of the published tables; None where there is no run or no published figure."""
@@ -91,13 +104,20 @@ def cell(reading: Reading, config: TrainingConfig, metric: str) -> Cell | None:
 
 def mark(reading: Reading, config: TrainingConfig, metric: str, theirs: float) -> Cell | None:
     """Set a published figure beside the measured ones; None where there is no run."""
+    found = over_seeds(reading, config, metric)
+    if found is None:
+        return None
+    return Cell(config, metric, found.values, found.interval, theirs, _kind(metric, theirs, found.interval))
+
+
+def over_seeds(reading: Reading, config: TrainingConfig, metric: str) -> OverSeeds | None:
+    """A metric of a network over its seeds; None where there is no run."""
     runs = reading.of(config)
     if not runs:
         return None
     values = shown_values(runs, metric)
     spread = pooled_spread(reading, config, metric) if len(values) == 1 else None
-    interval = prediction_interval(values, spread)
-    return Cell(config, metric, values, theirs, interval, _kind(metric, theirs, interval))
+    return OverSeeds(config, metric, values, prediction_interval(values, spread))
 
 
 def shown_values(runs: Sequence[Measured], metric: str) -> list[float]:
@@ -122,9 +142,17 @@ def _kind(metric: str, theirs: float, interval: tuple[float, float] | None) -> M
     return Mark.TOO_WIDE if (high - low) / 2 > most else Mark.REPRODUCED
 
 
-def cells(reading: Reading, networks: Sequence[TrainingConfig]) -> list[Cell]:
+def by_accuracy(reading: Reading, networks: Sequence[TrainingConfig]) -> list[OverSeeds]:
+    """The test accuracy of every network that has runs, the highest first."""
+    found = [each for config in networks if (each := over_seeds(reading, config, "test_accuracy"))]
+    return sorted(found, key=lambda each: -mean(each.values))
+
+
+def cells(
+    reading: Reading, networks: Sequence[TrainingConfig], metrics: Sequence[str] = REPRODUCED_METRICS
+) -> list[Cell]:
     """Every cell of networks that has a measured and a published figure."""
-    return [found for config in networks for metric in REPRODUCED_METRICS if (found := cell(reading, config, metric))]
+    return [found for config in networks for metric in metrics if (found := cell(reading, config, metric))]
 
 
 def sum_of_squares(found: Sequence[Cell], metric: str = "test_accuracy") -> float:

@@ -14,6 +14,7 @@ from pipeline.report.comparison import ACCURACY, SECONDS, TARGETS, compare, epoc
 from pipeline.report.measured import Runs
 from pipeline.report.networks import all_networks, depth_twins, label, network
 from pipeline.report.reading import Reading
+from pipeline.report.reproduced import by_accuracy as networks_by_accuracy
 from pipeline.report.reproduced import cell as published_cell
 from pipeline.report.reproduced import shown_values
 from pipeline.report.statements import Claim
@@ -39,18 +40,25 @@ def networks(reading: Reading, depth: int, metric: str) -> str:
 
 
 def by_difference(reading: Reading) -> str:
-    """Test accuracy and training time of every network, from the one farthest below its published figure up.
-
-    Where nothing is published of the data, the networks are in the order of their accuracy.
-    """
-    configs = all_networks(reading.base)
-    if reading.base.dataset != published.DATASET:
-        rows = [[_link(config), *(measured(reading, config, metric) for metric in ("test_accuracy", "train_seconds"))]
-                for config in sorted(configs, key=lambda config: -mean_accuracy(reading, config))]  # fmt: skip
-        return markdown_table(rows, ["network", "test (%)", "time (s)"])
-    found = sorted(configs, key=lambda config: _difference(reading, config))
+    """Test accuracy and training time of every network, from the one farthest below its published figure up."""
+    found = sorted(all_networks(reading.base), key=lambda config: _difference(reading, config))
     heads = ["network", "test (%)", "95 % of seeds", "published", "diff.", "", "time (s)"]
     return markdown_table([_network_row(reading, config) for config in found], heads)
+
+
+def by_accuracy(reading: Reading) -> str:
+    """Every network that has runs, the most accurate first."""
+    rows = [
+        [
+            _link(each.config),
+            len(each.values),
+            measured(reading, each.config, "test_accuracy"),
+            each.ends or "-",
+            *(measured(reading, each.config, metric) for metric in ("train_accuracy", "train_seconds")),
+        ]
+        for each in networks_by_accuracy(reading, all_networks(reading.base))
+    ]
+    return markdown_table(rows, ["network", "seeds", "test (%)", "95 % of seeds", "training (%)", "time (s)"])
 
 
 def other_sizes(reading: Reading, configs: Sequence[TrainingConfig]) -> str:
@@ -65,12 +73,6 @@ def other_sizes(reading: Reading, configs: Sequence[TrainingConfig]) -> str:
         for config in configs
     ]
     return markdown_table(rows, ["network", "seeds", *metrics.values()])
-
-
-def mean_accuracy(reading: Reading, config: TrainingConfig) -> float:
-    """The mean test accuracy over seeds; 0 where there are no runs."""
-    runs = reading.of(config)
-    return mean(run.metrics["test_accuracy"] for run in runs) if runs else 0.0
 
 
 def _link(config: TrainingConfig) -> str:
@@ -117,7 +119,8 @@ def cell(reading: Reading, config: TrainingConfig, metric: str) -> str:
     ours = measured(reading, config, metric)
     if metric == "train_seconds":
         theirs = published_seconds(config)
-        ours = f"{ours} ({_ratio(reading, config):.2f})"
+        if ratio := _ratio(reading, config):
+            ours = f"{ours} ({ratio:.2f})"
         return f"{ours} / {theirs:.1f} ({theirs / _first_published_seconds():.2f})" if theirs else ours
     found = published_cell(reading, config, metric)
     if found is None:
@@ -143,13 +146,13 @@ def published_seconds(config: TrainingConfig) -> float | None:
     return known.metrics.get("train_seconds") if known else None
 
 
-def _ratio(reading: Reading, config: TrainingConfig) -> float:
-    """A training time as a multiple of that of the first published network; nan without that."""
+def _ratio(reading: Reading, config: TrainingConfig) -> float | None:
+    """A training time as a multiple of that of the first published network; None without that."""
     times = [
         [run.metrics["train_seconds"] for run in reading.of(each)]
         for each in (config, network(reading.base, 1, "relu", "euclidean"))
     ]
-    return mean(times[0]) / mean(times[1]) if times[0] and times[1] else float("nan")
+    return mean(times[0]) / mean(times[1]) if times[0] and times[1] else None
 
 
 def _first_published_seconds() -> float:

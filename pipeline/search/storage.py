@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError, UsageError
 from pipeline.output import notice
@@ -26,6 +25,8 @@ _SQLITE_SECONDS: Final = (
     2  # SQLite's own wait for a lock; a longer one would delay the line that says what is waited for
 )
 _CREATION_ATTEMPTS: Final = 20
+_PASSWORDS: Final = {"password", "passwd", "pwd"}
+"""What the drivers of databases call a password in the query of a URL."""
 _PASSING: Final = ("OperationalError", "InterfaceError", "TimeoutError")
 
 
@@ -33,16 +34,11 @@ def storage_url(given: str | None) -> str:
     """The URL of the storage; a file's path in it made absolute, for processes with other working folders.
 
     Raises:
-        UsageError: for a password in a parameter, or for what is no URL of a database.
+        UsageError: for a password in it, or for what is no URL of a database.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
-    if given and urlsplit(given).password:
-        raise UsageError(
-            f"storage is {redacted(given)!r}, with a password, which MLflow would record; "
-            "set it as OPTUNA_STORAGE instead."
-        )
     url = given or os.environ.get("OPTUNA_STORAGE") or DEFAULT_STORAGE
     try:
         parsed = make_url(url)
@@ -51,6 +47,13 @@ def storage_url(given: str | None) -> str:
             f"The Optuna storage is {redacted(url)!r}, which is no URL of a database. Set OPTUNA_STORAGE to "
             f"one, such as {DEFAULT_STORAGE}."
         ) from error
+    if parsed.password or _PASSWORDS & parsed.query.keys():
+        where = "storage" if given else "OPTUNA_STORAGE"
+        raise UsageError(
+            f"{where} is {redacted(url)!r}, with a password, which other processes would be sent. Leave it out, and "
+            "give it to the database's driver: in a file that PGPASSFILE names for PostgreSQL, in an option file "
+            "(?read_default_file=/ABSOLUTE/PATH) for MySQL."
+        )
     if parsed.drivername.startswith("sqlite") and parsed.database:
         parsed = parsed.set(database=str(Path(parsed.database).resolve()))
     return parsed.render_as_string(hide_password=False)

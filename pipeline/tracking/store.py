@@ -1,18 +1,24 @@
 """What the tracking store holds: runs, their histories, and links into MLflow's UI."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
+from pipeline.config import TrainingConfig
+from pipeline.errors import UsageError
 from pipeline.redaction import redacted
 from pipeline.tracking.connection import Connection
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
+
+_log: Final = logging.getLogger(__name__)
 
 PARENT_TAG: Final = "mlflow.parentRunId"
 BEST_RUN_TAG: Final = "best_run"
@@ -138,11 +144,12 @@ class Store(Connection):
     def find_finished(self, fingerprint: str) -> TrackedRun | None:
         """The latest finished run of a network, or None.
 
-        A run that lacks a final metric is passed over: a copied or foreign tag does not make it a finished training.
+        A run is passed over that lacks a final metric, or whose parameters have another fingerprint: a copied or
+        foreign tag does not make it a finished training of this network.
         """
         condition = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
         runs = self.search(condition, ("attributes.end_time DESC",), page_size=10)
-        return next((run for run in runs if _has_results(run)), None)
+        return next((run for run in runs if _has_results(run) and _has_parameters(run, fingerprint)), None)
 
     def link(self, run_id: str) -> str:
         """Where MLflow's UI shows a run: an address on a server, or for the pages of a UI that is started later."""
@@ -177,6 +184,16 @@ def _has_results(run: TrackedRun) -> bool:
     split = "validation" if run.parameters.get("validation") == "True" else "test"
     names = [f"{part}_{kind}" for part in ("train", split) for kind in ("accuracy", "loss")]
     return all(name in run.metrics for name in [*names, "train_seconds"])
+
+
+def _has_parameters(run: TrackedRun, fingerprint: str) -> bool:
+    """Whether a run's parameters are those that its tag stands for; one line in the log if not."""
+    with suppress(KeyError, ValueError, UsageError):
+        config = TrainingConfig.from_parameters(run.parameters)
+        if config.fingerprint(run.parameters["dataset_digest"]) == fingerprint:
+            return True
+    _log.info("Run %s (%s) is not reused: its parameters are not those of its fingerprint.", run.name, run.run_id)
+    return False
 
 
 def _tracked(run: "Run") -> TrackedRun:

@@ -2,7 +2,6 @@
 
 import asyncio
 import atexit
-import hashlib
 import math
 import os
 import queue
@@ -14,10 +13,8 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from itertools import pairwise
 from operator import length_hint
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -25,10 +22,10 @@ from pipeline.config import TrainingConfig
 from pipeline.errors import Interrupted, PipelineError, UsageError
 from pipeline.log import is_verbose, show_log
 from pipeline.redaction import redacted
-from pipeline.tracking.connection import first_line
 from pipeline.training.signals import heard
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task
 from pipeline.training.trainer import train
+from pipeline.training.workers import FOLDERS, NotReady, Workers, with_own_folders
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Nanny, Worker
@@ -39,8 +36,6 @@ _LOST_WORKERS: Final = 10  # a task that ends so many workers is not tried again
 _LOOK_SECONDS: Final = 0.5  # between two checks for workers that joined
 _FIRST_LINE_SECONDS: Final = 5.0  # without a worker, before a notice to the user
 _LINE_SECONDS: Final = 60.0
-_FOLDERS: Final = {"data_dir": "PIPELINE_DATA_DIR", "checkpoint_dir": "PIPELINE_CHECKPOINT_DIR"}
-"""Environment variables in which a worker of another machine names its own folders."""
 _stops: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 _stop_all = threading.Event()
 
@@ -56,8 +51,8 @@ def run_tasks(
     """Train every task's network; yields each outcome as it comes.
 
     Args:
-        tasks: independent of each other, begun in their order; one is asked for while a worker is free, after the
-            outcomes so far have been taken. An iterator that has none may have one later, while others run.
+        tasks: on one data set and in the same folders, begun in their order; one is asked for while a worker is free,
+            after the outcomes so far have been taken. An iterator that has none may have one later, while others run.
         workers: processes on this machine; by default one for each core, and never more than there are tasks.
         scheduler: address of a Dask cluster to use instead; workers may join it at any time.
         report: called with the events of the trainings, from a thread of its own.
@@ -102,7 +97,7 @@ class _Crew:
         self._scheduler = scheduler
         self._timeout = math.inf if worker_timeout is None else worker_timeout
         self._ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
-        self._checked: set[str] = set()
+        self._workers = Workers(client, job, self._say)
         self._alone_since = time.monotonic()
         self._next_line = _FIRST_LINE_SECONDS
 
@@ -119,19 +114,33 @@ class _Crew:
             if self.futures or more:
                 with suppress(queue.Empty):
                     future = self._ended.get(timeout=_LOOK_SECONDS)
-                    yield self._outcome(future)
-                    more = True  # the outcome may have made a task ready
+                    if (outcome := self._outcome(future)) is not None:
+                        yield outcome
+                        more = True  # the outcome may have made a task ready
 
     def _submit(self, task: Task) -> None:
+        work = _work
+        if self._scheduler:
+            try:
+                self._workers.make_ready(task)
+            except (OSError, TimeoutError):
+                raise self._lost() from None
+            work = _work_elsewhere
         key = f"{task.name} {uuid.uuid4().hex}"
-        future = self._client.submit(_work, task, self._job, pure=False, key=key)
+        future = self._client.submit(work, task, self._job, pure=False, key=key)
         self.futures[future] = task
         future.add_done_callback(self._ended.put)
 
-    def _outcome(self, future: "Future[Outcome]") -> Outcome:
+    def _outcome(self, future: "Future[Outcome]") -> Outcome | None:
+        """Give the outcome of a task that ended; None if a worker got the task too early, which is submitted again."""
         if future.cancelled() or self._client.status != "running":
             raise self._lost()
-        return _outcome(future, self.futures.pop(future))
+        task = self.futures.pop(future)
+        if isinstance(future.exception(), NotReady):
+            self._capacity()
+            self._submit(task)
+            return None
+        return _outcome(future, task)
 
     def _capacity(self) -> int:
         """How many tasks the workers can be at; new workers are checked first.
@@ -146,7 +155,7 @@ class _Crew:
         if self._client.status != "running":
             raise self._lost()
         if self._scheduler:
-            self._check(threads.keys() - self._checked)
+            self._workers.check(threads)
             self._say_whether_waiting(bool(threads))
         return sum(threads.values())
 
@@ -155,23 +164,6 @@ class _Crew:
             f"The Dask scheduler at {self._scheduler or 'this machine'} is lost. What the networks reached is kept: "
             "start it again, then run the same command again."
         )
-
-    def _check(self, new: Iterable[str]) -> None:
-        """Refuse workers that do not have this version of the project, before they get a task.
-
-        Raises:
-            PipelineError: a worker has another version; the message names the worker and the difference.
-        """
-        addresses = list(new)
-        if not addresses:
-            return
-        for address, found in self._client.run(_versions, workers=addresses, on_error="return").items():
-            if lacks := _what_lacks(found):
-                raise PipelineError(
-                    f"The Dask worker at {address} cannot train these networks: {lacks}. Install the same version "
-                    "there, in the environment that the worker runs in, and start the worker again."
-                )
-            self._checked.add(address)
 
     def _say_whether_waiting(self, has_workers: bool) -> None:
         if has_workers:
@@ -184,41 +176,11 @@ class _Crew:
                 f"dask worker {self._scheduler} --nthreads 1. Then run the same command again."
             )
         if waited >= self._next_line:
-            text = f"waits for workers at {self._scheduler}"
-            self._report(Event(EventKind.NOTICE, "Dask", 1, text=text))
+            self._say(f"waits for workers at {self._scheduler}")
             self._next_line += _LINE_SECONDS
 
-
-def _versions() -> dict[str, str]:
-    """What a worker has to have the same of, for a task to be understood there and to end in the same weights.
-
-    The code counts, too: a worker keeps the modules that it imported, whatever is installed after it began.
-    """
-    from importlib.metadata import version
-
-    return {**{name: version(name) for name in ("mlp-experiments", "distributed")}, "code": _CODE}
-
-
-def _digest_of_code() -> str:
-    """A digest of this project's source, of which a comment is a part: no reader could tell what matters."""
-    root = Path(__file__).parents[2]
-    sources = sorted(path for wing in ("model", "pipeline") for path in (root / wing).rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
-
-
-_CODE: Final = _digest_of_code()
-"""The code when this process began."""
-
-
-def _what_lacks(found: Any) -> str:
-    """Say what a worker lacks, given its answer to `_versions`; empty if nothing is missing."""
-    if isinstance(found, BaseException):
-        return f"it cannot load this project ({first_line(found)})"
-    return ", ".join(
-        f"it has {name} {found.get(name)}, not {version}"
-        for name, version in _versions().items()
-        if found.get(name) != version
-    )
+    def _say(self, text: str) -> None:
+        self._report(Event(EventKind.NOTICE, "Dask", 1, text=text))
 
 
 def worker_count(workers: int | None) -> int:
@@ -249,7 +211,7 @@ def _quiet() -> None:
 def dask_setup(_worker: "Worker") -> None:
     """Let a signal to a worker request a stop of its training; Dask calls this function in each worker process."""
     show_log()
-    for variable in _FOLDERS.values():
+    for variable in FOLDERS.values():
         os.environ.pop(variable, None)  # the command's own processes work in the command's folders
     for each in heard():
         signal.signal(each, lambda *_: _stop_all.set())
@@ -333,15 +295,12 @@ def _work(task: Task, job: str) -> Outcome:
     from distributed import get_worker
 
     worker = get_worker()
-    task = _with_own_folders(task)
     return train(task, report=lambda event: worker.log_event(job, event.as_message()), stop=_EitherStop(job))
 
 
-def _with_own_folders(task: Task) -> Task:
-    """The task with the folders that this worker's environment names, instead of the command's."""
-    named = {name: os.environ.get(variable) for name, variable in _FOLDERS.items()}
-    folders: dict[str, Any] = {name: Path(path).expanduser().absolute() for name, path in named.items() if path}
-    return replace(task, **folders)
+def _work_elsewhere(task: Task, job: str) -> Outcome:
+    """Train in a worker process that this command did not start, in the worker's own folders."""
+    return _work(with_own_folders(task, job), job)
 
 
 class _EitherStop(threading.Event):

@@ -26,11 +26,19 @@ def tags() -> dict[str, str]:
 def arithmetic() -> dict[str, str]:
     """Give what decides how sums are rounded, by tag: the kind of processor and NumPy's version."""
     import numpy as np
+
+    simd = np.show_config("dicts")["SIMD Extensions"]
+    return {PROCESSOR_TAG: " ".join([kernels(), *simd["baseline"], *simd["found"]]), NUMPY_TAG: np.__version__}
+
+
+@cache
+def kernels() -> str:
+    """Give the name of the kernels that NumPy's BLAS runs on this processor, such as Haswell."""
+    import numpy as np  # noqa: F401 - NumPy loads its BLAS
     from threadpoolctl import threadpool_info
 
-    kernels = {str(each.get("architecture")) for each in threadpool_info() if each["user_api"] == "blas"}
-    simd = np.show_config("dicts")["SIMD Extensions"]
-    return {PROCESSOR_TAG: " ".join([*sorted(kernels), *simd["baseline"], *simd["found"]]), NUMPY_TAG: np.__version__}
+    # The libraries are listed in the order in which they were loaded, so NumPy's BLAS comes before SciPy's.
+    return next((str(each.get("architecture")) for each in threadpool_info() if each["user_api"] == "blas"), "")
 
 
 def difference(recorded: Mapping[str, str]) -> str:

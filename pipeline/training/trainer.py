@@ -114,6 +114,7 @@ def build(config: TrainingConfig, dataset: Dataset) -> tuple[Network, Loss, Sgd]
         init_std=config.init_std,
         seed=config.seed,
         pixel_order=dataset.pixel_order,
+        kernels=provenance.kernels(),
     )
     optimizer = Sgd(network.parameters, config.learning_rate, config.momentum, config.weight_decay)
     return network, make_loss(config.loss, config.hinge_margin), optimizer

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 import model.ink
 from model.examples import Batch
 from model.fit import fit
-from model.ink import InkLinear, ink_extents, ink_order
+from model.ink import InkLinear, block_size, ink_extents, ink_order
 from model.losses import make_loss
 from model.network import Linear
 from model.optimizers import Sgd
@@ -19,7 +19,7 @@ from model.optimizers import Sgd
 def parts(request, monkeypatch):
     """Compute products in the smallest blocks, in blocks of different sizes, and in one block."""
     product, large = request.param
-    monkeypatch.setattr(model.ink, "_PRODUCT", product)
+    monkeypatch.setattr(model.ink, "block_size", lambda _: product)
     monkeypatch.setattr(model.ink, "_LARGE_BLOCK", large)
 
 
@@ -42,6 +42,15 @@ def test_order_and_extents_are_their_definitions(images, together):
     for row, extent in zip(images[:, order], extents, strict=True):
         assert not row[extent:].any()
         assert extent == 0 or row[extent - 1] > 0
+
+
+@pytest.mark.parametrize(("kernels", "size"), [("SkylakeX", 10**6), ("Haswell", 3 * 10**6), ("", 3 * 10**6)])
+def test_the_size_of_blocks_follows_the_kernels(monkeypatch, kernels, size):
+    asked = []
+    monkeypatch.setattr(model.ink, "block_size", lambda name: asked.append(name) or block_size(name))
+    InkLinear(np.zeros((4, 2)), np.zeros(2), np.arange(4), kernels)
+    assert asked == [kernels]
+    assert block_size(kernels) == size
 
 
 def both_layers(outputs=7, features=20, images=13, dtype=np.float64):

@@ -75,7 +75,7 @@ def test_bad_value_is_one_line_with_what_is_accepted(arguments, message):
         (["search", "--lag", "0"], "lag is 0", "from 1 up"),
         (["search", "--seeds", ""], "seeds is empty", "name one"),
         (["search", "--storage", "nonsense"], "'nonsense'", "sqlite:///optuna.db"),
-        (["search", "--storage", "postgresql://me:secret@host/db"], "me:***@host", "OPTUNA_STORAGE"),
+        (["search", "--storage", "postgresql://me:secret@host/db"], "me:***@host", "PGPASSFILE"),
         (["report", "--max-epoch", "0"], "0", "from 1 up"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.entities import Metric, Param
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from pipeline import commands
@@ -369,14 +370,33 @@ def test_a_run_with_a_copied_fingerprint_is_not_reused(lacking, settings, store)
     outcome = commands.train_one(QUICK, settings, {})
     original = store.get(outcome.run_id)
     copy = store.client.create_run(store.experiment_id, tags={"fingerprint": original.tags["fingerprint"]})
-    for name in FINAL - {lacking}:
-        store.client.log_metric(copy.info.run_id, name, 0.5)
+    params = [Param(key, value) for key, value in original.parameters.items()]
+    store.client.log_batch(copy.info.run_id, [Metric(name, 0.5, 0, 0) for name in FINAL - {lacking}], params)
     store.client.set_terminated(copy.info.run_id)
     assert commands.train_one(QUICK, settings, {}).run_id == outcome.run_id
     store.client.delete_run(outcome.run_id)
     again = commands.train_one(QUICK, settings, {})
     assert again.run_id not in {copy.info.run_id, outcome.run_id}
     assert not again.reused
+
+
+@pytest.mark.parametrize("changed", [{"momentum": "0.9"}, {"dataset_digest": "0" * 32}, {"loss": "no loss"}])
+def test_a_run_whose_parameters_are_not_those_of_its_fingerprint_is_not_reused(changed, settings, store, caplog):
+    caplog.set_level("INFO", "pipeline")
+    outcome = commands.train_one(QUICK, settings, {})
+    run = store.get(outcome.run_id)
+    copied = store.client.create_run(store.experiment_id, tags={"fingerprint": run.tags["fingerprint"]}).info
+    params = [Param(key, value) for key, value in {**run.parameters, **changed}.items()]
+    metrics = [Metric(key, value, 0, 0) for key, value in run.metrics.items()]
+    store.client.log_batch(copied.run_id, metrics, params)
+    store.client.set_terminated(copied.run_id)
+    again = commands.train_one(QUICK, settings, {})
+    assert (again.run_id, again.reused) == (outcome.run_id, True)
+    lines = [record.getMessage() for record in caplog.records if "not reused" in record.getMessage()]
+    assert lines
+    assert set(lines) == {
+        f"Run {copied.run_name} ({copied.run_id}) is not reused: its parameters are not those of its fingerprint."
+    }
 
 
 def test_models_are_found_by_the_data_that_they_were_measured_on(settings, store):

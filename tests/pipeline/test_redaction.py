@@ -33,6 +33,8 @@ def test_a_password_in_any_address_is_masked(address):
         ("MLFLOW_TRACKING_PASSWORD", "open/sesame"),
         ("MLFLOW_TRACKING_TOKEN", "open/sesame"),
         ("AWS_SECRET_ACCESS_KEY", "open/sesame"),
+        ("PGPASSWORD", "open/sesame"),
+        ("MYSQL_PWD", "open/sesame"),
     ],
 )
 def test_a_secret_of_the_environment_is_masked_wherever_it_stands(name, value, monkeypatch):

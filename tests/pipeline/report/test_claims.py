@@ -146,11 +146,12 @@ def test_half_a_grid_cannot_be_judged_and_names_what_is_missing(made):
     assert len(found[6].missing) == 6
 
 
-def test_published_figures_are_not_asked_of_other_data(made):
+def test_no_claim_is_judged_on_other_data(made):
+    for seed in (0, 1, 2):
+        for config in NETWORKS:
+            made.run(replace(config, dataset="digits", seed=seed))
     made.base = replace(BASE, dataset="digits")
-    found = claims(made)
-    assert list(found) == [1, 2, 3, 4, 5, 6]
-    assert len(found[5].judgements) == 3
+    assert claims(made) == {}
 
 
 @pytest.mark.parametrize("seeds", [(), (0,)], ids=["no seed", "one seed"])

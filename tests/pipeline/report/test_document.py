@@ -176,9 +176,71 @@ def test_other_data_stand_alone(store, make, tmp_path):
     text = write(Runs(store, digits), tmp_path).read_text()
     assert "50.00" in text
     assert "77.70" not in text
-    assert "none stand beside these" in text
     assert after(text, "## The networks")[1][0].startswith("[relu-euclidean-1h]")
-    assert "published figures are reproduced" not in text
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder of a report on other data that has everything: seeds, a study, another initialisation and a search.
+
+    A report on the published data was there before it.
+    """
+    from tests.pipeline.report.conftest import MadeRuns
+
+    folder = tmp_path_factory.mktemp("alone")
+    before = MadeRuns()
+    before.published(NETWORKS[:1])
+    write(before, folder)
+    made = MadeRuns()
+    made.base = replace(BASE, dataset="digits")
+    for seed, chance in enumerate((-1, 0, 1)):
+        for number, config in enumerate((*NETWORKS[::-1], *SWEPT[1:7])):
+            accuracy = 0.9 + number / 1000 + chance / 10000
+            made.run(replace(config, dataset="digits", seed=seed), test_accuracy=accuracy)
+    for config in NETWORKS:
+        made.run(replace(config, dataset="digits", init_std="he"))
+    trained = replace(SWEPT[5], dataset="digits")
+    trial = Trial(0, "complete", replace(trained, validation=True), 0.96, "trial-0")
+    found = Search("weak", "0123456789", {"learning_rate": "0.003..0.3 log"}, trained, 0.96, [trial], first=trained)
+    made.searches = [replace(found, summary="The study 'weak' has 1 of 1 trials finished.")]
+    write(made, folder)
+    return folder
+
+
+def test_report_on_other_data_has_nothing_of_the_publication(alone):
+    text = (alone / "results.md").read_text()
+    first, _, rest = text.partition("\n## ")
+    assert "The publication is about MNIST, so that nothing of it is compared" in " ".join(first.split())
+    for word in ("publi", "claim", "conclusion", "statement", "nan", "✓", "✗"):
+        assert word not in rest.lower()
+    assert {path.name for path in alone.iterdir()} == {"results.md", "results.csv", "figures"}
+    assert {path.name for path in (alone / "figures").iterdir()} == PICTURES - {"claims.svg"}
+    assert all("published" not in path.read_text() for path in (alone / "figures").glob("*.svg"))
+
+
+def test_first_screen_of_other_data_says_what_was_measured(alone):
+    first, *_ = (alone / "results.md").read_text().partition("\n## ")
+    assert first.startswith(
+        "# Results on digits\n\n**relu-euclidean-1h is the most accurate of 18 networks: 91.70 [91.65, 91.75] % on the"
+    )
+    assert "gelu-hinge-2h is the least accurate: 90.00" in " ".join(first.split())
+    assert "are missing" not in first
+    assert "Best of the search `weak`" in first
+    assert "of training on one core each" in first
+
+
+def test_other_data_have_their_networks_by_accuracy_with_intervals_and_their_study(alone):
+    text = (alone / "results.md").read_text()
+    networks = after(text, "## The networks")
+    assert networks[0] == ["network", "seeds", "test (%)", "95 % of seeds", "training (%)", "time (s)"]
+    assert networks[1][1:] == ["3", "91.70 ± 0.01", "91.65, 91.75", "90.00 ± 0.00", "60.0 ± 0.0"]
+    assert [float(row[2].split()[0]) for row in networks[1:]] == [number / 10 for number in range(917, 899, -1)]
+    assert len(after(text, "## Learning rate of Sigmoid + Euclidean")) == 1 + 6
+    assert "Sigmoid + Euclidean for 400 epochs" not in text
+    assert after(text, "### weak")[1][0] == "best of the search"
+    assert after(text, "## Initialisation")[0][1:] == [
+        "initialisation", "Euclidean networks, test (%)", "all networks, test (%)",
+    ]  # fmt: skip
 
 
 def test_store_with_predictions_and_two_seeds(store, make, tmp_path):

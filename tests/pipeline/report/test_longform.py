@@ -1,5 +1,7 @@
 """The figures for other programs: every one of them, and the same as in the document."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -7,7 +9,7 @@ from pipeline.report.claims import judge_claims
 from pipeline.report.longform import COMPARISONS_FILE, FIGURES_FILE, write
 from pipeline.report.measured import FIGURES
 from pipeline.report.reading import Reading
-from tests.pipeline.report.conftest import NETWORKS
+from tests.pipeline.report.conftest import BASE, NETWORKS
 
 
 @pytest.fixture
@@ -24,6 +26,18 @@ def test_every_figure_of_every_run_has_one_row(frames):
     assert not figures.duplicated(["run", "metric"]).any()
     accuracy = figures[(figures.metric == "test_accuracy") & (figures.seed == 2)]
     assert (accuracy.measured - accuracy.published).tolist() == pytest.approx([0.002] * 18)
+
+
+def test_other_data_have_neither_published_figures_nor_comparisons(made, tmp_path):
+    made.base = replace(BASE, dataset="digits")
+    made.run(made.base)
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    write(folder, made, [made.base], [])
+    assert [path.name for path in folder.iterdir()] == [FIGURES_FILE]
+    frame = pd.read_csv(folder / FIGURES_FILE)
+    assert frame.columns.tolist()[-3:] == ["run", "metric", "measured"]
+    assert len(frame) == len(FIGURES)
 
 
 def test_losses_are_in_the_published_convention(frames):

@@ -8,7 +8,7 @@ import pytest
 from pipeline.report import pictures
 from pipeline.report.claims import judge_claims
 from pipeline.report.reading import Reading
-from pipeline.report.reproduced import cell
+from pipeline.report.reproduced import cell, over_seeds
 from tests.pipeline.report.conftest import NETWORKS
 
 
@@ -69,16 +69,31 @@ def test_forest_marks_the_bounds_that_a_statement_claims(made):
 def test_networks_are_shown_beside_their_published_figures(made):
     made.published(NETWORKS[:4], test_accuracy=lambda _config, value: value + 0.01)
     cells = [cell(Reading("made", made), config, "test_accuracy") for config in NETWORKS[:4]]
-    axes = pictures.beside_published(cells).get_axes()[0]
+    axes = pictures.networks(cells).get_axes()[0]
     measured, published = (axes.lines[-2].get_xdata(), axes.lines[-1].get_xdata())
     assert np.subtract(measured, published) == pytest.approx([1.0] * 4)
+
+
+def test_networks_without_published_figures_stand_alone(made):
+    for config in NETWORKS[:4]:
+        made.run(config)
+    measured = [over_seeds(Reading("made", made), config, "test_accuracy") for config in NETWORKS[:4]]
+    axes = pictures.networks(measured).get_axes()[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["measured"]
+
+
+@pytest.mark.parametrize(("known", "labels"), [({}, ["measured"]), ({0.1: 0.92, 0.2: 0.9}, ["measured", "published"])])
+def test_learning_rates_have_published_points_where_there_are_any(known, labels):
+    axes = pictures.by_learning_rate({"measured": {0.1: [0.9, 0.91]}}, known).get_axes()[0]
+    assert sorted(text.get_text() for text in axes.get_legend().get_texts()) == labels
+    assert list(axes.get_xticks()) == sorted({0.1, *known})
 
 
 def test_figures_are_vectors_and_the_same_each_time(reading, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        pictures.save(pictures.by_learning_rate({"measured": {0.1: [0.9, 0.91]}, "published": {0.1: [0.92]}}),
-                      tmp_path / name / "rate.svg")  # fmt: skip
+        figure = pictures.by_learning_rate({"measured": {0.1: [0.9, 0.91]}}, {0.1: 0.92})
+        pictures.save(figure, tmp_path / name / "rate.svg")
     first, second = ((tmp_path / name / "rate.svg").read_bytes() for name in ("one", "two"))
     assert first == second
     assert b"<svg" in first

@@ -128,14 +128,35 @@ def test_tables_of_another_version_are_left_as_they_are(tmp_path, version, line)
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(version,)]
 
 
-def test_password_in_a_parameter_is_refused():
-    with pytest.raises(UsageError, match="OPTUNA_STORAGE") as caught:
-        storage_url("postgresql://me:secret@host/db")
-    assert "secret" not in str(caught.value)
+@pytest.mark.parametrize("name", ["storage", "OPTUNA_STORAGE"])
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://host/db?user=me&password=secret", "postgresql://host/db?user=me&password=***"),
+        ("mysql+pymysql://host/db?passwd=secret", "mysql+pymysql://host/db?passwd=***"),
+    ],
+)
+def test_password_in_the_address_is_refused(name, url, shown, monkeypatch):
+    if name == "OPTUNA_STORAGE":
+        monkeypatch.setenv("OPTUNA_STORAGE", url)
+    with pytest.raises(UsageError) as caught:
+        storage_url(url if name == "storage" else None)
+    assert str(caught.value) == (
+        f"{name} is '{shown}', with a password, which other processes would be sent. Leave it out, and give it to the "
+        "database's driver: in a file that PGPASSFILE names for PostgreSQL, in an option file "
+        "(?read_default_file=/ABSOLUTE/PATH) for MySQL."
+    )
+
+
+def test_address_without_a_password_is_taken(monkeypatch):
+    monkeypatch.setenv("OPTUNA_STORAGE", "postgresql://me@host/db")
+    assert storage_url(None) == "postgresql://me@host/db"
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:////nowhere/at/all/optuna.db", "nonsense", "postgresql://me:secret@127.0.0.1:1/x"]
+    "url",
+    ["sqlite:////nowhere/at/all/optuna.db", "nonsense", "://me:secret@host", "postgresql://me@127.0.0.1:1/x"],
 )
 def test_storage_that_cannot_be_used_is_named_without_its_password(monkeypatch, url):
     monkeypatch.setenv("OPTUNA_STORAGE", url)

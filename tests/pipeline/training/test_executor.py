@@ -85,13 +85,13 @@ def test_a_worker_uses_the_folders_that_its_environment_names(cluster, pipeline,
     )
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "of the worker" / "claims.lock").exists()
-    assert not (tmp_path / "of the command").exists()
+    assert [file.name for file in (tmp_path / "of the command").iterdir()] == [".folder-id"]
 
 
 def test_a_worker_without_this_project_is_refused_by_name(cluster, pipeline, monkeypatch):
     cluster.scale(1)
     cluster.wait_for_workers(1)
-    monkeypatch.setitem(sys.modules, "pipeline.training.executor", None)
+    monkeypatch.setitem(sys.modules, "pipeline.training.workers", None)
     ended = pipeline(*GRID, "--scheduler", cluster.scheduler_address)
     assert ended.returncode == 1
     assert "it cannot load this project" in ended.stderr.strip().splitlines()[-1]

@@ -9,7 +9,7 @@ from pipeline.config import TrainingConfig
 from pipeline.data.datasets import load
 from pipeline.training import provenance
 from pipeline.training.task import EventKind, Status, Task
-from pipeline.training.trainer import train
+from pipeline.training.trainer import build, train
 from tests.conftest import REPOSITORY
 
 CONFIG = TrainingConfig(dataset="digits", loss="hinge", learning_rate=0.1, init_std="he", max_epoch=4, test_epoch=1)
@@ -47,6 +47,14 @@ def test_a_run_says_what_it_was_computed_with(task, store):
     assert set(np.show_config("dicts")["SIMD Extensions"]["found"]) <= set(tags["processor"].split())
     assert float(tags["core_seconds"]) > 0
     assert "bit_exact" not in tags
+
+
+def test_a_network_is_built_for_the_kernels_of_this_processor(data_dir, monkeypatch):
+    kernels = []
+    monkeypatch.setattr("model.ink.block_size", lambda name: kernels.append(name) or 10**6)
+    build(CONFIG, load("digits", data_dir))
+    assert kernels == [provenance.kernels()]
+    assert provenance.arithmetic()["processor"].startswith(provenance.kernels())
 
 
 def test_going_on_with_the_same_processor_is_exact(interrupted, task, store):
