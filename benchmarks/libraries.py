@@ -1,125 +1,16 @@
 """This project beside other libraries on the same job: one network on one core, and nine on all cores."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from statistics import mean, median
-from typing import Final, NamedTuple
+from statistics import median
 
-from benchmarks.contenders import CONTENDERS, OURS, Measured, begin, dense_limit, measure, present, warm_up
-from benchmarks.job import BATCH, HIDDEN, LEARNING_RATE, NINE, ONE, Data, Kind, flops, shares
-from benchmarks.processes import Process, cores, together
+from benchmarks.contenders import CONTENDERS, OURS, dense_limit, present
+from benchmarks.crews import Crew
+from benchmarks.job import BATCH, HIDDEN, LEARNING_RATE, NINE, Data, flops
+from benchmarks.parts import NINE_FIGURE
+from benchmarks.processes import Process, cores
 from benchmarks.section import Figure, Section, at_least, counted, spread
 from pipeline.display.tables import markdown_table
-
-_LONGEST_FIRST: Final = NINE[::-1]  # GELU takes longer than the others: begun last, it would keep a core waiting
-
-
-class Alone(NamedTuple):
-    """One network on one core.
-
-    Attributes:
-        seconds: an epoch and network.
-        accuracy: on the test set.
-        share: of the dense limit, measured just before.
-    """
-
-    seconds: float
-    accuracy: float
-    share: float
-
-
-class Nine(NamedTuple):
-    """Nine networks on all cores.
-
-    Attributes:
-        seconds: an epoch of all, until the last core is done.
-        busy: the same if the work were dealt out evenly, no core ever idle.
-        accuracies: on the test set, one a network.
-    """
-
-    seconds: float
-    busy: float
-    accuracies: dict[Kind, float]
-
-
-@dataclass
-class Crew:
-    """A contender in one setting: processes with its library, its data and all that it compiles.
-
-    Attributes:
-        name: of the contender.
-        processes: one for each core, or a single one.
-        threads: of each process.
-        samples: a measurement of nine networks for each round.
-        alone: a measurement of one network on one core for each round, in the first of single-threaded processes.
-    """
-
-    name: str
-    processes: list[Process]
-    threads: int
-    samples: list[Nine] = field(default_factory=list)
-    alone: list[Alone] = field(default_factory=list)
-
-    @property
-    def setting(self) -> str:
-        """In the tables."""
-        count = len(self.processes)
-        processes = "1 process" if count == 1 else f"{count} processes"
-        return f"{processes}, {self.threads} {'thread' if self.threads == 1 else 'threads'}{' each' * (count > 1)}"
-
-    @property
-    def seconds(self) -> float:
-        """An epoch of nine networks."""
-        return median(each.seconds for each in self.samples)
-
-    @property
-    def busy(self) -> float:
-        """The same, no core ever idle."""
-        return median(each.busy for each in self.samples)
-
-    def parts(self) -> list[list[Kind]]:
-        """The nine networks as they are given to the processes: all to each if they are taken one by one."""
-        if CONTENDERS[self.name].together:
-            return shares(NINE, len(self.processes))
-        return [list(NINE)] * len(self.processes)
-
-    def train_one(self, epochs: int, limit: float, flops_an_epoch: float) -> None:
-        """Take the time of one network, or a ninth of that of nine which are trained together."""
-        kinds = NINE if CONTENDERS[self.name].together else [ONE]
-        measured = self.processes[0].run(measure, kinds, epochs)
-        seconds = measured.seconds / epochs / len(kinds)
-        self.alone.append(
-            Alone(seconds, measured.accuracies[kinds.index(ONE)], flops_an_epoch / seconds / limit),
-        )
-
-    def train_nine(self, epochs: int) -> None:
-        """Take the time of nine networks."""
-        trained = self._together(epochs) if CONTENDERS[self.name].together else self._queued(epochs)
-        seconds = [sum(each.seconds for _, each in of_process) / epochs for of_process in trained]
-        accuracies = {
-            kind: accuracy
-            for of_process in trained
-            for kinds, each in of_process
-            for kind, accuracy in zip(kinds, each.accuracies, strict=True)
-        }
-        self.samples.append(Nine(max(seconds), mean(seconds), accuracies))
-
-    def _together(self, epochs: int) -> list[list[tuple[list[Kind], Measured]]]:
-        parts = self.parts()
-        calls = [(process, measure, (part, epochs)) for process, part in zip(self.processes, parts, strict=False)]
-        return [[(part, measured)] for part, measured in zip(parts, together(calls), strict=True)]
-
-    def _queued(self, epochs: int) -> list[list[tuple[list[Kind], Measured]]]:
-        """Each process takes the next network when it is done with one."""
-        waiting = iter(_LONGEST_FIRST)
-
-        def drain(process: Process) -> list[tuple[list[Kind], Measured]]:
-            return [([kind], process.run(measure, [kind], epochs)) for kind in waiting]
-
-        with ThreadPoolExecutor(len(self.processes)) as threads:
-            return list(threads.map(drain, self.processes))
 
 
 class Libraries(Section):
@@ -150,20 +41,12 @@ class Libraries(Section):
                 stack.callback(process.close)
             self.say(f"starting {entry.label}, {crew.setting}")
             try:
-                self._begin(crew)
+                crew.start(self.settings.dataset, self.settings.data_dir)
             except Exception as error:  # noqa: BLE001 - whatever a library has: a compiler that is missing, memory
                 self.left_out[name] = f"{type(error).__name__}: {error}".splitlines()[0]
                 self.crews = [each for each in self.crews if each.name != name]
                 return
             self.crews.append(crew)
-
-    def _begin(self, crew: Crew) -> None:
-        settings, entry = self.settings, CONTENDERS[crew.name]
-        kinds = crew.parts() if entry.nine else [[ONE]]
-        place = (crew.name, settings.dataset, settings.data_dir, crew.threads)
-        together([(process, begin, (*place, part)) for process, part in zip(crew.processes, kinds, strict=False)])
-        if entry.together and crew.threads == 1:
-            crew.processes[0].run(warm_up, NINE)
 
     def measure(self) -> None:
         """Every contender with one network, then with nine."""
@@ -188,10 +71,10 @@ class Libraries(Section):
     def figures(self) -> list[Figure]:
         """How much faster this project trains nine networks, each library at its best."""
         ours, found = self._best([OURS]), []
-        for library, names, aim in (("PyTorch eager", ["torch"], 1.9), ("JAX", ["jax", "jax-vectorised"], 1.1)):
+        for library, names, aim in (("PyTorch eager", ["torch"], 2.0), ("JAX", ["jax", "jax-vectorised"], 1.15)):
             theirs = self._best(names)
             if ours and theirs:
-                text = f"nine networks on all cores: time of {library} at its best, divided by ours"
+                text = NINE_FIGURE.format(library=library)
                 found.append(at_least(text, theirs.seconds / ours.seconds, aim, ".2f"))
         return found
 
@@ -206,12 +89,12 @@ class Libraries(Section):
             "compiled before the clock starts; no evaluation, no tracking. DataLoader and scikit-learn draw the order "
             f"of images themselves. Medians of {counted(self.settings.rounds, 'round')}, with least and most."
             f"{left_out}\n\n"
-            "### One network on one core\n\n"
+            "#### One network on one core\n\n"
             "ReLU, softmax cross-entropy; one thread, pinned to the same core. The dense limit is "
             f"{limit:.1f} GFLOP/s, the rate of a large float32 product on that core, measured before each; products "
             "are counted as if all inputs were dense. For nine networks vectorised, it is the ninth part.\n\n"
             f"{self._table_of_one()}\n\n"
-            "### Nine networks on all cores\n\n"
+            "#### Nine networks on all cores\n\n"
             "ReLU, Sigmoid and GELU with Euclidean, softmax cross-entropy and hinge loss. With several processes, each "
             "takes the next network when it is done with one; vectorised networks are dealt out. The best setting of "
             "each library is bold. Nine networks do not divide evenly: *evenly dealt* is the time that would remain "

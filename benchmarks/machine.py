@@ -8,6 +8,7 @@ from typing import Final
 
 import psutil
 
+from benchmarks.kinds import kind
 from benchmarks.processes import cores
 from pipeline.display.tables import markdown_table
 
@@ -20,7 +21,8 @@ def machine() -> str:
 
 
 def _facts() -> Iterator[tuple[str, str]]:
-    yield "processor", _processor()
+    yield "processor", processor()
+    yield "kind", kind()
     yield (
         "cores",
         f"{len(cores())} for this benchmark, {psutil.cpu_count()} logical, {psutil.cpu_count(logical=False)} physical",
@@ -36,7 +38,8 @@ def _facts() -> Iterator[tuple[str, str]]:
             yield library, "not installed"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name that the processor gives itself."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

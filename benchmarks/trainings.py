@@ -27,7 +27,7 @@ PARTS: Final = {
     "creating the run": "pipeline.training.trainer.acquire",
     "metrics": "pipeline.tracking.runs.OwnedRun.send",
     "checkpoints": "pipeline.training.checkpoint.Checkpoints.save",
-    "pictures": "pipeline.training.trainer._Training._draw",
+    "pictures": "pipeline.training.trainer._Training._decorate",
     "model": "pipeline.tracking.runs.OwnedRun.log_model",
 }
 """What a tracked run does beside training, and the function that does it."""
