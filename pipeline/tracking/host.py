@@ -13,6 +13,7 @@ import psutil
 _STATE: Final = 0  # a field of /proc/PID/stat, counted from the one behind the program's name
 _START: Final = 19
 _DEAD_STATES: Final = "ZX"
+_LARGEST_PID: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class ProcessIdentity:
     def is_well_formed(self) -> bool:
         """Whether every fact is of its type, in a record that anybody may have written."""
         facts = asdict(self)
-        return type(facts.pop("pid")) is int and all(isinstance(fact, str) for fact in facts.values())
+        pid = facts.pop("pid")
+        return type(pid) is int and 0 < pid <= _LARGEST_PID and all(isinstance(fact, str) for fact in facts.values())
 
     @property
     def is_this_one(self) -> bool:

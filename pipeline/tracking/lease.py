@@ -16,8 +16,9 @@ The rules:
   eyes of the one who waits (`Watch`). Each uses its own clock, which also counts the time of a suspended machine; the
   clocks of two machines are never compared.
 - Whoever takes over writes its lease, waits for those who may have decided the same, and reads the record again: the
-  one who wrote last has it. If the holder before it has renewed at this very moment, it waits until that one must have
-  seen the new lease.
+  one who wrote last has it. If there is another heartbeat than the one that it saw first, somebody held the record when
+  it wrote, and it waits until that one must have seen the new lease. It renews only then. Should it die before, its
+  lease still has the heartbeat that it saw first, by which the next one knows that it has to wait too.
 
 To use it, say where the two texts are kept, and go through `take`:
 
@@ -100,14 +101,22 @@ _CLOCK: Final = Clock()
 
 @dataclass(frozen=True)
 class Lease:
-    """Who holds something: the name of its hold, drawn at random, and the process."""
+    """Who holds something.
+
+    Attributes:
+        process: that holds it.
+        holder: the name of its hold, drawn at random.
+        heartbeat_before: the one that the record had when it was free. A record with another one, which is not this
+            holder's either, had another holder when this lease was written.
+    """
 
     process: ProcessIdentity = field(default_factory=this_process)
     holder: str = field(default_factory=lambda: uuid.uuid4().hex)
+    heartbeat_before: str = ""
 
     def __str__(self) -> str:
         """The lease as a record keeps it."""
-        return json.dumps({"holder": self.holder, **asdict(self.process)})
+        return json.dumps({"holder": self.holder, "heartbeat_before": self.heartbeat_before, **asdict(self.process)})
 
     @property
     def is_dead(self) -> bool:
@@ -123,13 +132,13 @@ def lease_in(texts: Mapping[str, Any]) -> Lease | None:
     try:
         values = json.loads(text)
         process = ProcessIdentity(**{item.name: values[item.name] for item in fields(ProcessIdentity)})
-        holder = str(values["holder"])
-    except (ValueError, KeyError, TypeError):
-        process, holder = None, ""
+        holder, before = str(values["holder"]), str(values.get("heartbeat_before", ""))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        process, holder, before = None, "", ""
     if process is None or not process.is_well_formed:
         _log.warning("a lease that cannot be read counts as none: %.200r", text)
         return None
-    return Lease(process, holder)
+    return Lease(process, holder, before)
 
 
 def holder_in(texts: Mapping[str, Any]) -> str:
@@ -179,8 +188,20 @@ class Watch:
 
 
 def _renewals(lease: Lease, texts: Mapping[str, Any]) -> str | None:
-    holder, _, renewals = str(texts.get(HEARTBEAT, "")).partition(" ")
+    holder, _, renewals = _heartbeat_in(texts).partition(" ")
     return renewals if holder == lease.holder else None
+
+
+def _heartbeat_in(texts: Mapping[str, Any]) -> str:
+    return str(texts.get(HEARTBEAT) or "")
+
+
+def _last_known_free(texts: Mapping[str, Any]) -> str:
+    """The heartbeat with which a record that may be taken over was certainly free."""
+    lease = lease_in(texts)
+    if lease is None or _renewals(lease, texts) is not None:
+        return _heartbeat_in(texts)
+    return lease.heartbeat_before  # its holder died before it knew that it was alone
 
 
 class Held:
@@ -192,15 +213,14 @@ class Held:
         what: is held, as messages name it.
     """
 
-    def __init__(self, record: Record, what: str, clock: Clock) -> None:
+    def __init__(self, record: Record, what: str, clock: Clock, heartbeat_before: str = "") -> None:
         """Draw a name for the hold."""
-        self.lease = Lease()
+        self.lease = Lease(heartbeat_before=heartbeat_before)
         self.record = record
         self.what = what
         self._clock = clock
-        self._began = self._written = self._renewed = clock.now()
+        self._renewed = clock.now()
         self._renewals = 0
-        self._heartbeat_before = ""
         self._has_heartbeat = False
         self._lost: Lost | None = None
         self._one_at_a_time = threading.RLock()
@@ -212,33 +232,32 @@ class Held:
         """What the record of a new thing has to hold from its first moment."""
         return {LEASE: str(self.lease)}
 
-    def write(self, seen: Mapping[str, Any]) -> None:
-        """Write the lease into the record that `take` has just `seen`; its heartbeat stays, see `settle`."""
-        self._heartbeat_before = str(seen.get(HEARTBEAT) or "")
-        self._has_heartbeat = bool(self._heartbeat_before)
+    def write(self) -> None:
+        """Write the lease into a record that is free; its heartbeat stays, see `settle`."""
+        self._has_heartbeat = bool(self.lease.heartbeat_before)
         self.record.write(LEASE, str(self.lease))
-        self._written = self._clock.now()
 
-    def settle(self) -> None:
+    def settle(self, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until every process that decided at the same moment has written, then see who has it.
 
-        Each of them read the record before this one wrote, and writes within half the wait. One that is slower makes up
-        for that: it waits so long that the others, who may write for HOLD_SECONDS without asking, have seen its lease.
-        So does one who finds that the holder before it came back at this moment: there is a new heartbeat.
+        Whoever has begun to work in the meantime has left its heartbeat first, or the holder before it came back. Both
+        may write for HOLD_SECONDS without asking, so this process waits until they have seen its lease.
+
+        Args:
+            seconds: to wait for the others; 0 for one whose work may be undone by them.
 
         Raises:
             Lost: if another process has it.
         """
-        self._clock.sleep(SETTLE_SECONDS)
-        is_quick = self._written - self._began <= SETTLE_SECONDS / 2
-        is_alone = str(self._confirm().get(HEARTBEAT) or "") == self._heartbeat_before
-        self.renew()
-        remaining = 0.0 if is_quick and is_alone else HOLD_SECONDS + RENEWAL_SECONDS
+        self._clock.sleep(seconds)
+        is_alone = _heartbeat_in(self._confirm()) == self.lease.heartbeat_before
+        remaining = 0.0 if is_alone else HOLD_SECONDS + RENEWAL_SECONDS
         while remaining > 0:
             step = min(remaining, RENEWAL_SECONDS)
             self._clock.sleep(step)
-            self.renew()
+            self._confirm()
             remaining -= step
+        self.renew()
 
     @property
     def is_due(self) -> bool:
@@ -364,11 +383,11 @@ def take(record: Record, seen: Mapping[str, Any], what: str, clock: Clock = _CLO
     Raises:
         Lost: if the record is not any more what was seen.
     """
-    held = Held(record, what, clock)
+    held = Held(record, what, clock, _last_known_free(seen))
     try:
         with _handover:
             _compare(record.read(), seen, what)
-            held.write(seen)
+            held.write()
     except BaseException:
         held.forget()
         raise

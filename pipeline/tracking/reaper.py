@@ -81,7 +81,7 @@ class Reaper:
             return
         owned = OwnedRun(self._store, run.run_id, held)
         try:
-            held.renew()  # nobody else has taken it at the same moment
+            held.settle(0)  # nobody else holds it; whoever takes it at this moment only finds it ended
             reason = "its process ended without a word" if run.status == "RUNNING" else ""
             if run.tags.get(JOB_TAG) == self._job:
                 owned.tag(CONTINUED_TAG, self._run_id)

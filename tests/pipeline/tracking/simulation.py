@@ -23,6 +23,7 @@ LOOK_SECONDS = 15.0  # between two looks of one who waits, at most
 TIME_OUT = 15.0  # of a request
 PATIENCE = 180.0  # with a store that is out
 WRITES = 50  # that the whole work takes
+WAKING = 0.2  # how often a stopped process goes on at the worst moment: another has looked, and has not yet written
 END = 20_000.0
 LONGEST_GAP = (TAKEOVER_SECONDS + HOLD_SECONDS + 2 * RENEWAL_SECONDS) / SLOWEST + 5 * LOOK_SECONDS + 4 * TIME_OUT
 
@@ -33,9 +34,14 @@ class Violation(AssertionError):  # noqa: N818 - what a test looks for
 
 @dataclass(eq=False)
 class Hold:
-    """A time in which a process owned the thing."""
+    """A time in which a process owned the thing.
+
+    Attributes:
+        taken: how many leases were written into the record before its own; who wrote last has it.
+    """
 
     process: "Process"
+    taken: int
     late: int = 0
     """Writes that landed after another owned it."""
 
@@ -52,6 +58,7 @@ class World:
         self.holds = []
         self.last_progress = 0.0
         self.takes = 0
+        self._leases = []
         self._queue = []
         self._order = count()
         self._hub = getcurrent()
@@ -80,21 +87,39 @@ class World:
         self.schedule(process, getcurrent(), self.now + seconds)
         self._hub.switch()
 
+    def wake_all(self):
+        """Let every stopped process go on now; whatever it had to do meanwhile is due."""
+        stopped = {process for _, _, process, _ in self._queue if process.stopped_until > self.now}
+        self._queue = [
+            (self.now if process in stopped and when == process.stopped_until else when, order, process, branch)
+            for when, order, process, branch in self._queue
+        ]
+        heapq.heapify(self._queue)
+        for process in stopped:
+            process.stopped_until = self.now
+
     def leave(self):
         """Never come back: the process was killed."""
         self._hub.switch()
 
     def begins(self, process, held):
-        """Note that a process owns it; not if the process was stopped since it knew, and another has it now."""
-        hold = Hold(process)
-        if self.texts[LEASE] == str(held.lease):
-            self.holds.append(hold)
+        """Note that a process owns it from now on, unless one that wrote its lease later has begun before.
+
+        A later lease alone makes no owner: a process that was slow to write waits, before it begins, until the holder
+        before it has to look again. The holder may write until then.
+        """
+        hold = Hold(process, self._leases.index(str(held.lease)))
+        self.holds.append(hold)
+        self.holds.sort(key=lambda one: one.taken)
+        if hold is self.holds[-1]:
             self._progress()
         return hold
 
     def put(self, key, text):
         self.texts[key] = text
-        self.takes += key == LEASE  # from here on, the others wait anew
+        if key == LEASE:
+            self._leases.append(text)
+            self.takes += 1  # from here on, the others wait anew
 
     def wrote(self, hold):
         if hold in self.holds[-1:]:
@@ -170,6 +195,8 @@ class Process(Clock):
         return self.request(lambda: dict(self.world.texts))
 
     def write(self, key, text):
+        if key == LEASE and self.world.draw.random() < WAKING:
+            self.world.wake_all()
         self.request(lambda: self.world.put(key, text))
 
     # What it does.

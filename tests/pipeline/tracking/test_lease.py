@@ -108,8 +108,12 @@ def test_the_time_of_a_renewal_is_that_before_it_read(held, record, clock):
 
 @pytest.mark.parametrize(
     "text",
-    ["no JSON", "[]", "{}", "null", "7", '{"holder": "a"}']
-    + [json.dumps(json.loads(str(elsewhere())) | change) for change in ({"pid": "1"}, {"host": None}, {"pid": True})],
+    ["no JSON", "[]", "{}", "null", "7", '{"holder": "a"}', "[" * 7000]
+    + [
+        json.dumps(json.loads(str(elsewhere())) | change)
+        for change in ({"pid": "1"}, {"host": None}, {"pid": True}, {"pid": 10**30}, {"pid": -1})
+    ],
+    ids=lambda text: text[-20:],
 )
 def test_a_lease_that_cannot_be_read_counts_as_none(text, caplog):
     assert lease_in({"lease": text}) is None
@@ -191,16 +195,59 @@ def test_a_record_that_changed_since_it_was_seen_is_not_taken(record, clock):
     assert record == {"lease": str(elsewhere()), "heartbeat": "b 1"}
 
 
-def test_one_who_was_slow_to_write_waits_until_the_others_must_have_seen_it(record, clock):
-    class Slow(Memory):
-        def write(self, key, text):
-            clock.sleep(5)
-            super().write(key, text)
-
-    held = take(Slow(), {}, "Run relu (1234)", clock)
+def waited(held, clock):
     began = clock.now()
     held.settle()
-    assert clock.now() - began > HOLD_SECONDS
+    return clock.now() - began > HOLD_SECONDS
+
+
+def test_one_who_is_alone_begins_at_once(record, clock):
+    assert not waited(take(record, {}, "Run relu (1234)", clock), clock)
+
+
+@pytest.fixture
+def overwritten(record, clock):
+    """A record whose holder has begun to work between the look and the write of one who was slow, and died."""
+    owner = take(record, {}, "Run relu (1234)", clock)
+    owner.settle()
+
+    class Slow(Memory):  # which has looked before there was an owner
+        def write(self, key, text):
+            record.write(key, text)
+
+    slow = take(Slow(), {}, "Run relu (1234)", clock)
+    slow.forget()
+    assert lease_in(record).is_dead
+    return slow
+
+
+def test_one_who_was_slow_to_write_waits_until_the_owner_must_have_seen_it(overwritten, record, clock):
+    overwritten.record = record
+    assert waited(overwritten, clock)
+
+
+def test_the_next_one_waits_for_the_owner_that_a_dead_one_has_overwritten(overwritten, record, clock):
+    take(record, record.read(), "Run relu (1234)", clock).forget()  # and dies before it has waited
+    third = take(record, record.read(), "Run relu (1234)", clock)
+    assert waited(third, clock)
+    third.forget()
+    assert not waited(take(record, record.read(), "Run relu (1234)", clock), clock)  # the third one was alone
+
+
+def test_while_one_waits_the_record_does_not_say_that_it_was_alone(overwritten, record, clock, monkeypatch):
+    held = take(record, record.read(), "Run relu (1234)", clock)
+
+    def die(seconds):
+        clock.time += seconds
+        if clock.time > HOLD_SECONDS / 2:
+            raise OSError("killed")
+
+    monkeypatch.setattr(clock, "sleep", die)
+    with pytest.raises(OSError, match="killed"):
+        held.settle()
+    monkeypatch.undo()
+    held.forget()
+    assert waited(take(record, record.read(), "Run relu (1234)", clock), clock)
 
 
 @pytest.fixture
