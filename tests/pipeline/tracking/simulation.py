@@ -115,11 +115,13 @@ class World:
             self._progress()
         return hold
 
-    def put(self, key, text):
+    def put(self, process, key, text):
         self.texts[key] = text
         if key == LEASE:
             self._leases.append(text)
             self.takes += 1  # from here on, the others wait anew
+        elif process.is_at_work and process.holder in self.texts[LEASE]:
+            self._progress()  # it lives, and has the thing, though it could not write for a while
 
     def wrote(self, hold):
         if hold in self.holds[-1:]:
@@ -148,6 +150,8 @@ class Process(Clock):
         self.stopped_until = 0.0
         self.out_until = 0.0
         self.is_killed = False
+        self.holder = None
+        self.is_at_work = False
         self.identity = ProcessIdentity(f"machine-{machine}", "m", f"boot-{machine}", "", len(world.alive) + 1, name)
         world.alive.add(self.identity.pid)
         world.spawn(self, self.want)
@@ -197,7 +201,7 @@ class Process(Clock):
     def write(self, key, text):
         if key == LEASE and self.world.draw.random() < WAKING:
             self.world.wake_all()
-        self.request(lambda: self.world.put(key, text))
+        self.request(lambda: self.world.put(self, key, text))
 
     # What it does.
 
@@ -216,9 +220,11 @@ class Process(Clock):
             except (Lost, OSError):
                 if held:
                     held.forget()
+            self.is_at_work = False
 
     def own(self, held):
         hold = self.world.begins(self, held)
+        self.holder, self.is_at_work = held.lease.holder, True
         self.world.spawn(self, self.renew, held)
         while True:
             self.sleep(self.world.draw.uniform(1, 15))

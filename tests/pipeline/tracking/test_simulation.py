@@ -21,27 +21,32 @@ def test_nobody_writes_to_what_another_owns_and_nothing_stays_without_an_owner(m
     assert holds > 1.2 * request.config.getoption("schedules")  # often, there was something to take over
 
 
-def test_a_holder_may_write_until_one_that_wrote_its_lease_later_begins():
+@pytest.fixture
+def overtaken():
+    """A world in which the first of two processes wrote its lease, then the second: who wrote last has it."""
     world = World(seed=0)
-    first, second = new(), new()
-    world.put(LEASE, str(first.lease))
-    world.put(LEASE, str(second.lease))  # it was slow, and waits until the first has to look again
-    before = world.begins(Process(world, "first", 1), first)
+    processes = [Process(world, name, 1) for name in ("first", "second")]
+    leases = [new(), new()]
+    for process, held in zip(processes, leases, strict=True):
+        world.put(process, LEASE, str(held.lease))
+    return world, *zip(processes, leases, strict=True)
+
+
+def test_a_holder_may_write_until_one_that_wrote_its_lease_later_begins(overtaken):
+    world, first, second = overtaken
+    before = world.begins(*first)
     for _ in range(3):
         world.wrote(before)
-    world.begins(Process(world, "second", 2), second)
+    world.begins(*second)
     world.wrote(before)  # was past its check
     with pytest.raises(Violation, match="first wrote 2 times"):
         world.wrote(before)
 
 
-def test_a_holder_that_was_stopped_before_its_first_write_does_not_own_what_another_began():
-    world = World(seed=0)
-    first, second = new(), new()
-    world.put(LEASE, str(first.lease))
-    world.put(LEASE, str(second.lease))
-    owner = world.begins(Process(world, "second", 2), second)
-    late = world.begins(Process(world, "first", 1), first)
+def test_a_holder_that_was_stopped_before_its_first_write_does_not_own_what_another_began(overtaken):
+    world, first, second = overtaken
+    owner = world.begins(*second)
+    late = world.begins(*first)
     world.wrote(late)
     with pytest.raises(Violation, match="first wrote 2 times"):
         world.wrote(late)
