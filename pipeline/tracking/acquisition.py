@@ -39,26 +39,29 @@ def acquire(
     notify: Callable[[str], None],
     stop: threading.Event,
 ) -> OwnedRun:
-    """Become the one process that trains a network: go on with its unfinished run, or create one.
+    """Make this process the only one that trains a network: take over its unfinished run, or create a run.
 
     Args:
-        store: where the run is.
-        fingerprint: the network's.
-        name: of the run, where it is created.
-        parent_id: the run to fold it under.
-        parameters: logged where the run is created.
-        tags: set on the run.
-        lineage: logged where the run is created.
-        lock: a file that the processes of this machine share, so that they decide one after the other.
-        already_done: whether a finished run can be reused; called while the lock is held.
+        store: the store of the runs.
+        fingerprint: the network's fingerprint.
+        name: the name of the run if it is created here.
+        parent_id: the id of the parent run, or None.
+        parameters: the parameters to log.
+        tags: the tags to set.
+        lineage: the data set to log.
+        lock: a lock file that the processes of this machine share, so that they decide one after the other.
+        already_done: returns whether a finished run can be reused; called while the lock is held.
         notify: called with a line for the user when the wait for a lease begins.
         stop: once set, the wait for a lease ends.
 
+    Returns:
+        The run, whose lease this process holds.
+
     Raises:
-        AlreadyFinished: if `already_done` says so.
-        Busy: if another living process has it.
-        Interrupted: on `stop`.
-        PipelineError: if the store stays out.
+        AlreadyFinished: `already_done` returned True.
+        Busy: another living process trains the network.
+        Interrupted: `stop` was set during the wait.
+        PipelineError: the store stays unavailable.
     """
     from filelock import FileLock
 
@@ -88,7 +91,7 @@ def acquire(
 
 
 class _Others:
-    """The processes that may be training the network, waited for until it is known whether they live."""
+    """Other processes that may be training the network; this process waits until it knows whether they are alive."""
 
     def __init__(self, notify: Callable[[str], None], stop: threading.Event) -> None:
         self._notify = notify
@@ -97,11 +100,16 @@ class _Others:
         self._notified = False
 
     def at_work(self, runs: Sequence[TrackedRun]) -> list[TrackedRun]:
-        """The runs that may not be taken over now."""
+        """Return the runs that may not be taken over yet."""
         return [run for run in runs if not self._watches[run.run_id].is_free(run.tags)]
 
     def wait(self, busy: Sequence[TrackedRun]) -> None:
-        """Wait a moment; raises Busy if one of the runs was renewed, Interrupted if this process is to stop."""
+        """Wait a moment before the next look at the runs.
+
+        Raises:
+            Busy: a lease was renewed, so its holder is alive.
+            Interrupted: this process has to stop.
+        """
         for run in busy:
             holder = holder_in(run.tags)
             if self._watches[run.run_id].saw_renewal:
@@ -118,24 +126,24 @@ class _Others:
 
 
 def _runs(store: Store, fingerprint: str) -> list[TrackedRun]:
-    """The network's runs."""
+    """Return all runs of a network."""
     return list(store.search(f"tags.{FINGERPRINT_TAG} = '{fingerprint}'"))
 
 
 def _unfinished(runs: Sequence[TrackedRun]) -> list[TrackedRun]:
-    """Those of a network's runs that a process may go on with, or is at work on."""
+    """Select the runs that are neither finished nor stopped early: they can be resumed, or are in training."""
     return [run for run in runs if run.status != "FINISHED" and EARLY_STOP_TAG not in run.tags]
 
 
 def unfinished_runs(store: Store, fingerprint: str) -> list[TrackedRun]:
-    """The network's runs that a process may go on with, or is at work on."""
+    """Return a network's runs that are neither finished nor stopped early: they can be resumed, or are in training."""
     return _unfinished(_runs(store, fingerprint))
 
 
 def create(store: Store, name: str, tags: Mapping[str, str]) -> OwnedRun:
-    """Create a run that this process owns from its first moment.
+    """Create a run that has the lease of this process from the beginning.
 
-    If the store's answer is lost, the request is repeated; then the run of the first request is deleted.
+    If the store's answer is lost, the request is repeated, and the run that the first request created is deleted.
     """
     held = new()
     every_tag = {**_source_tags(), **tags, **held.texts()}
@@ -151,10 +159,10 @@ def create(store: Store, name: str, tags: Mapping[str, str]) -> OwnedRun:
 def _create_network(
     store: Store, fingerprint: str, name: str, parent_id: str | None, tags: Mapping[str, str]
 ) -> OwnedRun | None:
-    """Create a network's run; return None if a process on another machine has created one in the meantime.
+    """Create a network's run; return None if a process on another machine created one at the same time.
 
-    Of two processes that create one, the later one sees both, and deletes its own. If each sees both, each deletes its
-    own and tries again after a while.
+    After creating a run, each process looks for others. A process that finds one deletes its own run, waits for a
+    random time and tries again.
     """
     parent = {PARENT_TAG: parent_id} if parent_id else {}
     owned = create(store, name, {FINGERPRINT_TAG: fingerprint, **tags, **parent})
@@ -166,7 +174,7 @@ def _create_network(
 
 
 def take_lease(store: Store, run: TrackedRun) -> Held | None:
-    """Write this process's lease on a run that was found free; None if another was quicker."""
+    """Write this process's lease on a run that may be taken over; return None if another process was faster."""
     try:
         return take(RunRecord(store.call, run.run_id), run.tags, _what(run.name, run.run_id))
     except Lost:
@@ -174,7 +182,7 @@ def take_lease(store: Store, run: TrackedRun) -> Held | None:
 
 
 def settled(store: Store, run: TrackedRun, held: Held) -> OwnedRun | None:
-    """The run whose lease was written, once it is certain who has it; None if another took it at the same moment."""
+    """Wait until it is certain which process has the lease; return the run, or None if another process has it."""
     try:
         held.settle()
     except Lost:
@@ -200,7 +208,7 @@ def _describe(owned: OwnedRun, parameters: Mapping[str, str], lineage: DataLinea
 
 
 def reparent(store: Store, run: TrackedRun, parent_id: str) -> None:
-    """Give `run` another parent if its own is deleted, or is unfinished and no process works on it."""
+    """Set the parent of `run` if it has none, or if its parent is deleted, or unfinished and without living process."""
     if run.parent_id == parent_id:
         return
     if run.parent_id is None or _is_given_up(store, run.parent_id):
@@ -217,5 +225,5 @@ def _what(name: str, run_id: str) -> str:
 
 
 def _source_tags() -> dict[str, str]:
-    """MLflow's tags for who made a run, and from what."""
+    """Return MLflow's tags for the user and the source of a run."""
     return {"mlflow.user": getpass.getuser(), "mlflow.source.name": "pipeline", "mlflow.source.type": "PROJECT"}

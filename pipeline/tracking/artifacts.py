@@ -1,4 +1,4 @@
-"""The artifact store: where it is, and whether it can be used, found out before the first training."""
+"""The artifact store: uploads to it, and checks of it that come before the first training."""
 
 import shlex
 import tempfile
@@ -14,10 +14,10 @@ _SQLITE: Final = "sqlite:///"
 
 
 def check_artifacts(store: Store, run_id: str) -> None:
-    """Write an artifact of a run and remove it, before any work is done whose artifacts could not be kept.
+    """Write an artifact of a run and remove it, because no work may begin whose artifacts cannot be stored.
 
     Raises:
-        PipelineError: saying what keeps artifacts from being written, or where those of before were.
+        PipelineError: artifacts cannot be written, or the artifact folder was moved; the message says what to do.
     """
     check_not_moved(store)
     uri = str(store.call("get_run", run_id).info.artifact_uri)
@@ -27,13 +27,13 @@ def check_artifacts(store: Store, run_id: str) -> None:
 def upload(store: Store, uri: str, local: Path, folder: str | None = None) -> None:
     """Store a file, or all files of a folder, as artifacts.
 
-    MLflow's client would first ask the tracking store where the artifacts of a run or a model are.
+    MLflow's client would need one more request, in which it asks the tracking store for the location.
 
     Args:
-        store: through whose server artifacts go, where it has one.
-        uri: where the artifacts are.
-        local: the file, or the folder.
-        folder: among the artifacts; by default none.
+        store: the tracking store, whose server passes artifacts on if `uri` says so.
+        uri: the location of the artifacts of a run or a model.
+        local: the file or the folder to store.
+        folder: the folder among the artifacts; by default, their root.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -45,10 +45,10 @@ def upload(store: Store, uri: str, local: Path, folder: str | None = None) -> No
 
 
 def check_not_moved(store: Store) -> None:
-    """Refuse to make a new artifact folder in the place of one that is gone.
+    """Refuse to go on if the artifact folder is gone, because MLflow would create an empty one in its place.
 
     Raises:
-        PipelineError: saying where the artifacts were and how they are found again.
+        PipelineError: the folder is gone; the message says where it was and how to find its content again.
     """
     location = str(store.call("get_experiment", store.experiment_id).artifact_location)
     folder = local_folder(location)
@@ -65,12 +65,12 @@ def check_not_moved(store: Store) -> None:
 
 
 def has_model(store: Store, model_id: str) -> bool:
-    """Whether the files of a logged model are where MLflow has them."""
+    """Whether a logged model has files at its artifact location."""
     return bool(store.call("list_logged_model_artifacts", model_id))
 
 
 def _probably(store: Store, folder: Path) -> str:
-    """Where the artifacts are now: beside the database, if they were there before."""
+    """Guess the new path of the artifacts, quoted for a shell: beside the database, if they were there before."""
     if store.uri.startswith(_SQLITE):
         moved = Path(store.uri.removeprefix(_SQLITE)).resolve().parent / folder.parent.name / folder.name
         if moved.is_dir():

@@ -1,4 +1,4 @@
-"""The connection to a tracking store: one client for each process, patient while the store is out, and quiet MLflow."""
+"""A connection to a tracking store: one MLflow client for each process, and retries while the store is unavailable."""
 
 import itertools
 import logging
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 OUTAGE_SECONDS: Final = float(os.environ.get("PIPELINE_OUTAGE_SECONDS", "180"))
-"""How long a store may be out before work on it stops."""
+"""How long requests are retried while a store is unavailable."""
 _OF_RUNS_ARTIFACTS: Final = {"list_artifacts", "download_artifacts"}
 _OF_MODELS_ARTIFACTS: Final = {"list_logged_model_artifacts"}
 _T = TypeVar("_T")
@@ -38,16 +38,17 @@ class Connection:
     """An MLflow experiment in a tracking store; small enough to be sent to workers."""
 
     def __init__(self, uri: str, experiment_id: str) -> None:
-        """Name the experiment; nothing is contacted until it is used."""
+        """Keep both addresses; the first request connects."""
         self.uri = uri
         self.experiment_id = experiment_id
 
     @classmethod
     def open(cls) -> Self:
-        """The store and experiment that MLflow's environment variables name, its tables created where they lack.
+        """Connect to the store and experiment that MLflow's environment variables name; missing tables are created.
 
         Raises:
-            PipelineError: if the store does not answer, before any work is done.
+            UsageError: a variable names an experiment that cannot be used.
+            PipelineError: the store does not respond.
         """
         _quiet()
         import mlflow
@@ -63,20 +64,20 @@ class Connection:
 
     @property
     def address(self) -> Address:
-        """The store, as messages name it."""
+        """The store's address, for messages."""
         return Address(self.uri)
 
     @property
     def client(self) -> "MlflowClient":
-        """This process's connection to the store."""
+        """This process's MLflow client for the store."""
         _quiet()
         return _client(self.uri)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a method of MLflow's client with arguments without secrets, trying again while the store is out.
+        """Call a method of MLflow's client, and retry while the store is unavailable; secrets in arguments are removed.
 
         Raises:
-            PipelineError: if it stays out for OUTAGE_SECONDS, or refuses.
+            PipelineError: the store stays unavailable for OUTAGE_SECONDS, or refuses the request.
         """
         args, kwargs = tuple(map(without_secrets, args)), without_secrets(kwargs)
         if method in _OF_RUNS_ARTIFACTS:
@@ -86,14 +87,14 @@ class Connection:
         return self.patiently(method, lambda: getattr(self.client, method)(*args, **kwargs))
 
     def create(self, method: str, *args: Any, **kwargs: Any) -> tuple[Any, bool]:
-        """Call a method of MLflow's client that creates something, trying again while the store is out.
+        """Call a method of MLflow's client that creates something, and retry while the store is unavailable.
 
         Returns:
-            The answer, and whether the request was made more than once: then there may be two of what it creates,
-            because an answer may have been lost.
+            The answer, and whether the request was made more than once. If it was, two things may have been created,
+            because the answer to the first request may have been lost.
 
         Raises:
-            PipelineError: if the store stays out for OUTAGE_SECONDS, or refuses.
+            PipelineError: the store stays unavailable for OUTAGE_SECONDS, or refuses the request.
         """
         args, kwargs = tuple(map(without_secrets, args)), without_secrets(kwargs)
         attempts = itertools.count()
@@ -101,19 +102,19 @@ class Connection:
         return answer, next(attempts) > 1
 
     def artifact_request(self, location: str, request: Callable[[], _T]) -> _T:
-        """Make a request to the artifact store, as `patiently` does; its errors name `location`."""
+        """Make a request to the artifact store, and retry as `patiently` does; errors name `location`."""
         return self.patiently("artifacts", request, Address.of_artifacts(location))
 
     def patiently(self, name: str, request: Callable[[], _T], address: Address | None = None) -> _T:
-        """Make a request, trying again while the store is out.
+        """Make a request, and retry while the store is unavailable.
 
         Args:
-            name: of the request, for messages.
-            request: to make.
-            address: that errors name; by default the tracking store's.
+            name: the request's name, for messages.
+            request: makes the request.
+            address: the address for errors; by default, that of the tracking store.
 
         Raises:
-            PipelineError: if the store stays out for OUTAGE_SECONDS, or refuses.
+            PipelineError: the store stays unavailable for OUTAGE_SECONDS, or refuses the request.
         """
         from tenacity import (
             Retrying,
@@ -159,7 +160,7 @@ def _client(uri: str) -> "MlflowClient":
 
 @cache
 def _quiet() -> None:
-    """Keep MLflow's chatter and telemetry off, and its own retries: `Store.call` tries again for all stores alike."""
+    """Silence MLflow's output and telemetry, and switch off its retries, because `Connection.patiently` retries."""
     for key, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",

@@ -1,4 +1,4 @@
-"""What an error of a store means, in one place: whether it passes by itself, and else what helps against it."""
+"""Errors of a store: whether a retry may succeed, and otherwise what the user can do."""
 
 import re
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ _PACKAGES: Final = {
     "google": "google-cloud-storage",
     "azure": "azure-storage-blob",
 }
-"""What pip calls a package, where that is not the name of its module."""
+"""The name under which pip installs a module, where it is another name."""
 _REFUSED_BY_DATABASE: Final = re.compile(r"authentication failed|Access denied|no password supplied|Login failed")
 _NOT_WRITTEN: Final = re.compile(
     r"disk|readonly|read-only|Permission denied|No space left|unable to open database|quota"
 )
 _INSERTED_TWICE: Final = re.compile(r"IntegrityError|UniqueViolation|UNIQUE constraint|[Dd]uplicate (key|entry)")
-"""Two processes inserted one row, such as that of a data set, at one moment: the second finds it when it asks again."""
+"""Two processes inserted the same row at the same time, such as that of a data set; a retry finds the row."""
 _DELETED: Final = re.compile(r"The (run|experiment) (\S+) must be in the 'active' state")
 _MISSING_RUN: Final = re.compile(r"Run with id=(\w+) not found")
 _OTHER_SCHEMA: Final = re.compile(r"database schema \(found version (\w+)")
@@ -35,12 +35,12 @@ _CLOUDS: Final = ("boto", "s3transfer", "google", "azure", "requests")
 
 @dataclass(frozen=True)
 class Address:
-    """A store, as messages name it.
+    """The address of a store, for messages.
 
     Attributes:
-        uri: where it is.
-        kind: what it is: "tracking store".
-        variable: the environment variable that names it.
+        uri: the location.
+        kind: the kind of store, such as "tracking store".
+        variable: the environment variable that names the store.
     """
 
     uri: str
@@ -53,18 +53,18 @@ class Address:
 
     @classmethod
     def of_artifacts(cls, location: str) -> Self:
-        """The artifact store at a location."""
+        """Make the address of the artifact store at a location."""
         return cls(location, _ARTIFACT_STORE)
 
     @property
     def is_remote(self) -> bool:
-        """Whether a server answers for it by HTTP."""
+        """Whether the store is a server that is reached over HTTP."""
         return self.uri.startswith("http")
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Make MLflow's own error of a database's, as MLflow does once it has opened it."""
+    """Convert a database's OperationalError to an MlflowException, as MLflow does only after it opened the database."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
     from sqlalchemy.exc import OperationalError
@@ -76,7 +76,7 @@ def translated() -> Iterator[None]:
 
 
 def is_of_a_store(error: BaseException) -> bool:
-    """Whether an error comes from a store, or from what it stands on: a database, a driver, a cloud, a file system."""
+    """Whether an error comes from a store, or from what a store uses: a database, a driver, a cloud, a file system."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -85,7 +85,7 @@ def is_of_a_store(error: BaseException) -> bool:
 
 
 def passes(error: BaseException, address: Address) -> bool:
-    """Whether the same request may succeed a little later, because the store is out and not refusing."""
+    """Whether a retry may succeed, because the store is unavailable for a while but does not refuse the request."""
     from mlflow.exceptions import MlflowException
 
     text = str(error)
@@ -99,12 +99,12 @@ def passes(error: BaseException, address: Address) -> bool:
 
 
 def explained(error: BaseException, address: Address, request: str) -> str:
-    """What went wrong and what helps, in one line.
+    """Explain in one line what went wrong and what the user can do.
 
     Args:
-        error: that a request to the store ended in.
-        address: of the store.
-        request: that was made, in MLflow's words: "log_batch".
+        error: the exception that a request to the store raised.
+        address: the store's address.
+        request: the request's name in MLflow, such as "log_batch".
     """
     fault = _Fault(error, address, request, first_line(error).strip().rstrip("."))
     lines = (line for meaning in _MEANINGS if (line := meaning(fault)))
@@ -137,7 +137,7 @@ def _unknown_scheme(fault: _Fault) -> str:
 
 
 def _of_another_mlflow(fault: _Fault) -> str:
-    """The database's tables are not those of this MLflow: older, or newer than it knows."""
+    """Explain a database whose tables an older or a newer MLflow made; empty for other errors."""
     found = _OTHER_SCHEMA.search(fault.reason)
     if not found:
         return ""
@@ -156,7 +156,7 @@ def _of_another_mlflow(fault: _Fault) -> str:
 
 
 def _refused(fault: _Fault) -> str:
-    """The store knows the user too little: no or wrong credentials, or no permission."""
+    """Explain missing or wrong credentials, or a missing permission; empty for other errors."""
     error, address, request, reason = fault
     code, status = getattr(error, "error_code", None), _status(error)
     if _REFUSED_BY_DATABASE.search(reason):
@@ -216,13 +216,13 @@ def _pip(error: ImportError) -> str:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status of an answer that `requests` made an error of."""
+    """Find the HTTP status in an error of `requests`; None in other errors."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
 
 
 def local_folder(uri: str) -> Path | None:
-    """The folder that an artifact location names, or None if it is on no file system of this machine."""
+    """Return the folder at an artifact location, or None if the location is not in a file system of this machine."""
     parts = urlsplit(uri)
     if parts.scheme not in {"", "file"}:
         return None

@@ -23,8 +23,13 @@ _SILENT_SECONDS: Final = 3.0
 
 @contextmanager
 def announced(address: Address, seconds: float) -> Iterator[None]:
-    """Say what is waited for if a store on a server takes more than a few seconds inside the `with`."""
-    if address.uri.startswith(_SQLITE):  # slow at most because of this machine
+    """Tell the user about the wait if a store on a server takes more than a few seconds to respond inside the `with`.
+
+    Args:
+        address: the store's address.
+        seconds: the longest possible wait, for the message.
+    """
+    if address.uri.startswith(_SQLITE):  # no server to wait for
         yield
         return
     text = f"Waiting for the {address} to answer, for up to {seconds:.0f} s; Ctrl-C stops."
@@ -38,13 +43,13 @@ def announced(address: Address, seconds: float) -> Iterator[None]:
 
 
 def make_sqlite_store(uri: str) -> None:
-    """Create a SQLite store that does not exist yet, with all tables at once.
+    """Create a SQLite store with all its tables; do nothing if the file exists, or if `uri` names another database.
 
-    They are made in another file, which then gets the store's name if that is still free, because MLflow makes them one
-    by one: a second process that came in between would find half of them.
+    MLflow creates the tables one by one, so another process could find half of them. Therefore they are created in a
+    temporary file, which then gets the store's name, unless another process was faster.
 
     Raises:
-        OSError: if the file cannot be written.
+        OSError: the file cannot be written.
     """
     from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -75,10 +80,10 @@ def _give_name(made: Path, path: Path) -> None:
 
 
 def experiment_id(client: "MlflowClient", address: Address) -> str:
-    """The experiment that MLflow's environment variables name, made where it lacks.
+    """Return the id of the experiment that MLflow's environment variables name; one with a new name is created.
 
     Raises:
-        UsageError: naming the variable, if no experiment can be had under its value.
+        UsageError: a variable names an experiment that cannot be used; the message names the variable.
     """
     for variable in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         if os.environ.get(variable) == "":

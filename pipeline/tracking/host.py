@@ -1,4 +1,4 @@
-"""Which process this is, on which machine, and whether another process of this machine still lives."""
+"""The identity of a process and of its machine, and whether another process of this machine is alive."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-_STATE: Final = 0  # a field of /proc/PID/stat, counted from the one behind the program's name
+_STATE: Final = 0  # index of a field in /proc/PID/stat, counted from the first one after the program's name
 _START: Final = 19
 _DEAD_STATES: Final = "ZX"
 _LARGEST_PID: Final = 2**31 - 1
@@ -18,14 +18,19 @@ _LARGEST_PID: Final = 2**31 - 1
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process, so that no other one is taken for it.
+    """The identity of a process, which no other process has.
 
-    A process id means something only on one host: where the name of the machine (`host`), the machine's id, its boot
-    and the PID namespace are the same. A fact that a system does not tell is empty.
+    A process id identifies a process only on its host, which is described by `host`, `machine`, `boot` and `namespace`.
+    A fact that the system does not provide is empty.
 
     Attributes:
-        started: when the process started, in ticks since the boot where the system has them, because the wall clock
-            may be set. A process id is given to another process after its own has ended.
+        host: the machine's name.
+        machine: the machine's id.
+        boot: the id of the machine's current boot.
+        namespace: the PID namespace.
+        pid: the process id.
+        started: when the process started, because a process id is used again after its process has ended. Linux gives
+            this in ticks since the boot, which do not change when somebody sets the clock.
     """
 
     host: str
@@ -41,19 +46,19 @@ class ProcessIdentity:
 
     @property
     def is_well_formed(self) -> bool:
-        """Whether every fact is of its type, in a record that anybody may have written."""
+        """Whether every fact has the right type; this is not certain of a record that anybody may have written."""
         facts = asdict(self)
         pid = facts.pop("pid")
         return type(pid) is int and 0 < pid <= _LARGEST_PID and all(isinstance(fact, str) for fact in facts.values())
 
     @property
     def is_this_one(self) -> bool:
-        """Whether it is the process that asks."""
+        """Whether this is the identity of the current process."""
         return self == this_process()
 
     @property
     def is_known_dead(self) -> bool:
-        """Whether it certainly lives no more; never certain of a process of another machine."""
+        """Whether the process has certainly ended. This is never certain for a process of another machine."""
         if self._is_from_before_the_boot:
             return True
         if _host(self) != _host(this_process()):
@@ -74,7 +79,7 @@ class ProcessIdentity:
 
 
 def this_process() -> ProcessIdentity:
-    """The identity of the process that asks, also after a fork."""
+    """Return the identity of the current process, also after a fork."""
     return _identity(os.getpid())
 
 
@@ -104,7 +109,7 @@ def _text(file: str) -> str:
 
 
 def _look_at(pid: int) -> tuple[str, bool]:
-    """When a process started, and whether it has ended."""
+    """Return when a process started, and whether it has ended."""
     stat = Path(f"/proc/{pid}/stat")
     if stat.parent.parent.joinpath("self").exists():
         fields = stat.read_text().rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""What `mlflow run` does to this process: it creates its run, names its store, and may run it in a temporary copy."""
+"""Adapting to `mlflow run`, which creates the command's run, names the store, and may copy the project temporarily."""
 
 import os
 import re
@@ -23,7 +23,13 @@ _REASON_CHARACTERS: Final = 5000
 
 
 def prepare_for_launcher(arguments: Sequence[str]) -> None:
-    """Use the launcher's store where its address is relative, and say what a temporary copy of the project loses."""
+    """Resolve a relative path of a SQLite store against the working folder of `mlflow run`.
+
+    If MLflow runs the project in a temporary copy, a notice says how to keep data and checkpoints.
+
+    Args:
+        arguments: the command's arguments, as the user typed them.
+    """
     folder = _folder_of_launcher()
     if folder is None or folder == Path.cwd():
         return
@@ -41,12 +47,12 @@ def prepare_for_launcher(arguments: Sequence[str]) -> None:
 
 
 def record_failure(command: str, arguments: Sequence[str], reason: str) -> None:
-    """Set name and reason of the launcher's run, if the command failed before it could set them.
+    """Set name and reason of the run that `mlflow run` created, if the command failed before it could set them.
 
     Args:
-        command: its entry point.
-        arguments: of the command, as they were typed.
-        reason: why it failed.
+        command: the command's entry point.
+        arguments: the command's arguments, as the user typed them.
+        reason: why the command failed.
     """
     dataset = _value(arguments, "dataset") or ("" if command == "predict" else "mnist")
     name = f"{_TITLES.get(command, command)} {dataset}".strip()
@@ -64,7 +70,7 @@ def record_failure(command: str, arguments: Sequence[str], reason: str) -> None:
 
 
 def _folder_of_launcher() -> Path | None:
-    """The working folder of the process that started this one, shells between them left out."""
+    """Return the working folder of the process that started this one; shells between them do not count."""
     import psutil
 
     with suppress(psutil.Error, OSError):
@@ -75,7 +81,7 @@ def _folder_of_launcher() -> Path | None:
 
 
 def _is_temporary(folder: Path) -> bool:
-    """Whether a folder is where MLflow puts the copy of a project that it fetched."""
+    """Whether a folder is one that MLflow creates for its copy of a project."""
     root = Path(tempfile.gettempdir()).resolve()
     if not folder.is_relative_to(root) or folder == root:
         return False
@@ -83,7 +89,7 @@ def _is_temporary(folder: Path) -> bool:
 
 
 def _value(arguments: Sequence[str], name: str) -> str:
-    """The value of an option among the arguments of a command, as MLproject writes them: `--name value`."""
+    """Find the value of an option that is written `--name value`, as MLproject writes it; empty if there is none."""
     option = f"--{name.replace('_', '-')}"
     values = [value for given, value in pairwise(arguments) if given == option]
     return values[-1] if values else ""

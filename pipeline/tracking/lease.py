@@ -1,46 +1,46 @@
-"""Leases: who is at work on something, and when another may take it over.
+"""Leases: which process works on a run or a trial, and when another process may take it over.
 
-Whoever works on something (a run, a trial) leaves two texts there. `lease` says who: a name drawn at random, and the
-process. `heartbeat` says that this one lives: the same name, and how often it was renewed. There are two because nobody
-can write one "only if it is still as I read it": a renewal that arrives late replaces a heartbeat, which no longer
-counts then, and never the name of the one who has taken over.
+A run or a trial keeps its lease in two texts, which together are its record. The text `lease` names the holder: a
+random id and a process. The text `heartbeat` shows that the holder is alive: the same id and a number of renewals.
+There are two texts because no store can write one on the condition that it has not changed since it was read. A renewal
+that arrives late overwrites a heartbeat, which then does not count, but it never overwrites the lease of a new holder.
 
 The rules:
 
-- The holder renews every RENEWAL_SECONDS. A renewal reads whether the lease is still its own, writes the heartbeat, and
-  reads again.
-- The holder may write, to what it holds, within HOLD_SECONDS of the beginning of its last successful renewal. After
-  that (it was stopped, suspended, or its store was out) it renews before it writes anything.
-- Another process takes over at once what nobody holds: there is no lease, its process is known to be dead, or its
-  process is the asking one, which gave it up. Any other lease has to stay unchanged for TAKEOVER_SECONDS before the
-  eyes of the one who waits (`Watch`). Each uses its own clock, which also counts the time of a suspended machine; the
-  clocks of two machines are never compared.
-- Whoever takes over writes its lease, waits for those who may have decided the same, and reads the record again: the
-  one who wrote last has it. If there is another heartbeat than the one that it saw first, somebody held the record when
-  it wrote, and it waits until that one must have seen the new lease. It renews only then. Should it die before, its
-  lease still has the heartbeat that it saw first, by which the next one knows that it has to wait too.
+- The holder renews its lease every RENEWAL_SECONDS. A renewal checks that the lease is still the holder's, writes the
+  heartbeat, and checks again.
+- The holder may write to its run or trial for HOLD_SECONDS after the start of its last successful renewal. Later, for
+  example after a suspension or an outage, the holder renews the lease before it writes.
+- Another process takes over at once if there is no lease, if the holder's process is known to be dead, or if the same
+  process gave the lease up. Any other lease has to stay unchanged for TAKEOVER_SECONDS while the process watches it
+  (`Watch`). Each process uses its own clock, which also runs while the machine is suspended; the clocks of two machines
+  are never compared.
+- A process that takes over writes its lease, waits for others that may have decided the same, and reads the record
+  again: the last writer is the holder. If the heartbeat is not the one that the process saw first, another holder was
+  at work when it wrote. Then the process waits until the other holder must have read the new lease, and renews only
+  after that. If it dies while it waits, the next process has to wait, too: the lease contains the heartbeat seen first.
 
-To use it, say where the two texts are kept, and go through `take`:
+To use a lease, implement `Record`, and call `take`:
 
     class TrialRecord:  # a lease.Record
         def read(self):              # -> the texts by key; other keys do no harm
             return storage.get_trial(trial_id).user_attrs
-        def write(self, key, text):  # an empty text is none
+        def write(self, key, text):  # an empty text means none
             storage.set_trial_user_attr(trial_id, key, text)
 
     record, watch = TrialRecord(), Watch()
     ...
     texts = record.read()
-    if watch.is_free(texts):                     # one who waits asks every second or so, with the same watch
-        held = take(record, texts, "Trial 3")    # writes the lease; raises Lost if another was quicker
+    if watch.is_free(texts):                     # ask every second or so, with the same watch
+        held = take(record, texts, "Trial 3")    # writes the lease; raises Lost if another process was faster
         held.settle()                            # waits a moment; raises Lost if another took it at the same moment
-        with held.kept():                        # renewed by a thread
+        with held.kept():                        # a thread renews the lease
             ...
-            held.check()                         # before each write: raises Lost if another has taken over
+            held.check()                         # before each write: raises Lost if another process has taken over
         held.release()                           # a released record is free at once
 
-A trial that this process leaves while its storage is out: `held.give_up(end)`, inside `kept`. Once the storage is back,
-the same thread calls `end` if nobody has taken the trial over; this process may take it again at once.
+If the storage is unavailable when the work ends, call `held.give_up(end)` inside `kept`. As soon as the storage is
+available, the thread calls `end` if nobody has taken the trial over. The same process may take it again at once.
 """
 
 import json
@@ -58,41 +58,41 @@ from pipeline.errors import Lost
 from pipeline.tracking.host import ProcessIdentity, this_process
 
 TAKEOVER_SECONDS: Final = float(os.environ.get("PIPELINE_TAKEOVER_SECONDS", "120"))
-"""How long a lease has to stay unchanged before another process takes over; to be the same for all processes."""
+"""How long a lease has to stay unchanged before another process takes over; it must be the same for all processes."""
 HOLD_SECONDS: Final = TAKEOVER_SECONDS / 2
-"""How long a holder writes without asking; with a request's time-out it is less than TAKEOVER_SECONDS."""
+"""How long a holder may write after a renewal; with a request's time-out, this is less than TAKEOVER_SECONDS."""
 RENEWAL_SECONDS: Final = TAKEOVER_SECONDS / 6
 SETTLE_SECONDS: Final = min(2.0, TAKEOVER_SECONDS / 12)
-"""How long one who takes over waits for those who decided the same."""
+"""How long a process that takes over waits for others that decided the same."""
 
 LEASE: Final = "lease"
 HEARTBEAT: Final = "heartbeat"
 _log: Final = logging.getLogger(__name__)
 _held: Final[set[str]] = set()
-"""The names under which this process holds something."""
+"""The ids of this process's leases."""
 _handover: Final = threading.RLock()
-"""Held while this process writes a lease, or ends what it gave up before: it may do both to the same record."""
+"""Locked while this process writes a lease or ends work that it gave up, because both may change the same record."""
 
 
 class Record(Protocol):
-    """Where the two texts of a lease are kept, beside others."""
+    """A run or a trial that keeps the two texts of its lease, and possibly other texts."""
 
     def read(self) -> Mapping[str, Any]:
-        """The texts by their keys, as they are now."""
+        """Return the current texts by key."""
 
     def write(self, key: str, text: str) -> None:
-        """Replace one text; an empty one is as good as none."""
+        """Replace one text; an empty text means that there is none."""
 
 
 class Clock:
-    """This machine's time, which goes on while the machine is suspended."""
+    """The clock of this machine, which also runs while the machine is suspended."""
 
     def now(self) -> float:
-        """Seconds since some moment."""
+        """Return the seconds since some fixed moment."""
         return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait for some seconds."""
         time.sleep(seconds)
 
 
@@ -101,13 +101,13 @@ _CLOCK: Final = Clock()
 
 @dataclass(frozen=True)
 class Lease:
-    """Who holds something.
+    """Says which process holds a record.
 
     Attributes:
-        process: that holds it.
-        holder: the name of its hold, drawn at random.
-        heartbeat_before: the one that the record had when it was free. A record with another one, which is not this
-            holder's either, had another holder when this lease was written.
+        process: the process that holds it.
+        holder: a random id.
+        heartbeat_before: the heartbeat that the record had when it was free. If the record has a heartbeat that is
+            neither this one nor the holder's, there was another holder when this lease was written.
     """
 
     process: ProcessIdentity = field(default_factory=this_process)
@@ -115,17 +115,17 @@ class Lease:
     heartbeat_before: str = ""
 
     def __str__(self) -> str:
-        """The lease as a record keeps it."""
+        """The text of the lease in a record."""
         return json.dumps({"holder": self.holder, "heartbeat_before": self.heartbeat_before, **asdict(self.process)})
 
     @property
     def is_dead(self) -> bool:
-        """Whether nobody holds it any more, for certain: its process is dead, or is this one and gave it up."""
+        """Whether the lease certainly has no holder: its process is dead, or is this one, which gave the lease up."""
         return self.process.is_known_dead or (self.process.is_this_one and self.holder not in _held)
 
 
 def lease_in(texts: Mapping[str, Any]) -> Lease | None:
-    """The lease that a record holds; None where there is none, or none that can be read."""
+    """Read the lease from a record's texts; return None if there is no lease, or none that can be read."""
     text = texts.get(LEASE)
     if not text:
         return None
@@ -142,20 +142,20 @@ def lease_in(texts: Mapping[str, Any]) -> Lease | None:
 
 
 def holder_in(texts: Mapping[str, Any]) -> str:
-    """Who holds a record, as messages name it."""
+    """Name the process that holds a record, for messages."""
     lease = lease_in(texts)
     return str(lease.process) if lease else "another process"
 
 
 class Watch:
-    """One record as one process sees it over time: whether it may be taken over.
+    """Watches one record over time, to find out whether this process may take it over.
 
     Attributes:
-        saw_renewal: whether the lease changed while it was watched, so that its holder certainly lives.
+        saw_renewal: whether the lease changed while this object watched it; if so, its holder is alive.
     """
 
     def __init__(self, clock: Clock = _CLOCK) -> None:
-        """Begin; nothing has been seen yet."""
+        """Start without having seen the record."""
         self.saw_renewal = False
         self._clock = clock
         self._seen: tuple[str, str | None] | None = None
@@ -163,10 +163,10 @@ class Watch:
         self._looked = 0.0
 
     def is_free(self, texts: Mapping[str, Any]) -> bool:
-        """Look at the record's texts, just read: may it be taken over now?
+        """Whether the record may be taken over now, given its texts, which were read just now.
 
-        Time in which nobody looked counts as one renewal at most, because the holder may have been suspended together
-        with this process.
+        If nobody looked for a while, this time counts for RENEWAL_SECONDS at most, because the holder may have been
+        suspended together with this process.
         """
         lease = lease_in(texts)
         if lease is None or lease.is_dead:
@@ -182,7 +182,7 @@ class Watch:
         return self._unchanged >= TAKEOVER_SECONDS
 
     def _is_new(self, seen: tuple[str, str | None]) -> bool:
-        """Whether a record differs from the last; a heartbeat that another holder has overwritten tells nothing."""
+        """Whether the lease changed since the last look; a heartbeat that another process overwrote does not count."""
         before, (holder, renewals) = self._seen, seen
         return before is None or holder != before[0] or (renewals is not None and renewals != before[1])
 
@@ -197,24 +197,24 @@ def _heartbeat_in(texts: Mapping[str, Any]) -> str:
 
 
 def _last_known_free(texts: Mapping[str, Any]) -> str:
-    """The heartbeat with which a record that may be taken over was certainly free."""
+    """Return the last heartbeat at which a record certainly had no holder."""
     lease = lease_in(texts)
     if lease is None or _renewals(lease, texts) is not None:
         return _heartbeat_in(texts)
-    return lease.heartbeat_before  # its holder died before it knew that it was alone
+    return lease.heartbeat_before  # its holder died before its first renewal
 
 
 class Held:
-    """What this process holds the lease of. `take` and `new` make one.
+    """A record that this process holds; `take` and `new` create one.
 
     Attributes:
-        lease: its own, as the record has it.
-        record: where the lease is.
-        what: is held, as messages name it.
+        lease: this process's lease.
+        record: the record that keeps the lease.
+        what: the name of what is held, for messages.
     """
 
     def __init__(self, record: Record, what: str, clock: Clock, heartbeat_before: str = "") -> None:
-        """Draw a name for the hold."""
+        """Make a lease with a new id; nothing is written yet."""
         self.lease = Lease(heartbeat_before=heartbeat_before)
         self.record = record
         self.what = what
@@ -229,25 +229,25 @@ class Held:
         _held.add(self.lease.holder)
 
     def texts(self) -> dict[str, str]:
-        """What the record of a new thing has to hold from its first moment."""
+        """Return the texts with which a new run or trial has to be created."""
         return {LEASE: str(self.lease)}
 
     def write(self) -> None:
-        """Write the lease into a record that is free; its heartbeat stays, see `settle`."""
+        """Write the lease into a free record; the old heartbeat stays there, because `settle` compares it."""
         self._has_heartbeat = bool(self.lease.heartbeat_before)
         self.record.write(LEASE, str(self.lease))
 
     def settle(self, seconds: float = SETTLE_SECONDS) -> None:
-        """Wait until every process that decided at the same moment has written, then see who has it.
+        """Wait for other processes that decided at the same moment, then make sure that this process is the holder.
 
-        Whoever has begun to work in the meantime has left its heartbeat first, or the holder before it came back. Both
-        may write for HOLD_SECONDS without asking, so this process waits until they have seen its lease.
+        If there is a new heartbeat, another process has begun to work in the meantime, or the old holder is back.
+        Either may write for HOLD_SECONDS without reading, so this process waits until it must have read the new lease.
 
         Args:
-            seconds: to wait for the others; 0 for one whose work may be undone by them.
+            seconds: how long to wait for other processes; 0 if they may undo the work of this one.
 
         Raises:
-            Lost: if another process has it.
+            Lost: another process is the holder.
         """
         self._clock.sleep(seconds)
         is_alone = _heartbeat_in(self._confirm()) == self.lease.heartbeat_before
@@ -261,35 +261,35 @@ class Held:
 
     @property
     def is_due(self) -> bool:
-        """Whether the last successful renewal is so long ago that this process may not write before the next one."""
+        """Whether the lease has to be renewed before the next write, because the last renewal is too long ago."""
         return self._lost is not None or self._clock.now() - self._renewed >= HOLD_SECONDS
 
     def check(self) -> None:
-        """Make sure, before a write, that it is still this process's; asks only where too long ago was the last time.
+        """Make sure, before a write, that this process is still the holder; the record is read only if `is_due`.
 
         Raises:
-            Lost: if it is not. It never will be again.
+            Lost: another process is the holder. This object cannot be used again.
         """
         if self.is_due:
             self.renew()
 
     def renew(self) -> None:
-        """Renew the lease, if it is this process's and still is afterwards.
+        """Renew the lease, and make sure before and after this that this process is still the holder.
 
         Raises:
-            Lost: if it is not.
+            Lost: it is not.
         """
         with self._one_at_a_time:
-            began = self._clock.now()  # before it asks: this process may be stopped at any moment
+            began = self._clock.now()  # before the first read, because this process may be stopped at any moment
             self._confirm()
             self._renewals += 1
             self._has_heartbeat = True  # before the write, whose answer may be lost
             self.record.write(HEARTBEAT, f"{self.lease.holder} {self._renewals}")
-            self._confirm()  # again: one who took over in between is seen now; one who does so later sees the heartbeat
+            self._confirm()  # a process that took over meanwhile is seen now; a later one sees the heartbeat
             self._renewed = began
 
     def _confirm(self) -> Mapping[str, Any]:
-        """Read the record, which has to hold this process's lease."""
+        """Read the record, and make sure that it has this process's lease."""
         if self._lost:
             raise self._lost
         texts = self.record.read()
@@ -307,7 +307,7 @@ class Held:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Have a thread renew the lease inside the `with`, and afterwards too if `give_up` was called there."""
+        """Let a thread renew the lease inside the `with`; after `give_up`, the thread goes on until it calls `end`."""
         threading.Thread(target=self._keep, daemon=True, name="lease").start()
         try:
             yield
@@ -338,10 +338,10 @@ class Held:
         self._over.set()
 
     def release(self, record: Record | None = None) -> None:
-        """Let it go, so that any process may take it at once.
+        """Remove the lease, so that any process may take the record over at once.
 
         Args:
-            record: to write to, instead of the one that renewals go to.
+            record: the record to write to; by default, that of the renewals.
         """
         record = record or self.record
         with self._one_at_a_time:
@@ -351,37 +351,37 @@ class Held:
             self.forget()
 
     def forget(self) -> None:
-        """Stop renewing; what the record says has been taken care of."""
+        """Stop renewing the lease without writing anything; this process may then take the record over at once."""
         _held.discard(self.lease.holder)
         self._over.set()
 
     def give_up(self, end: Callable[[], None]) -> None:
-        """Stop working on it while its record cannot be reached; this process may then take it again at once.
+        """Stop working because the record cannot be reached; this process may then take the record over at once.
 
         Args:
-            end: writes the end of the work and releases the record. A thread calls this function as soon as the record
-                can be reached, if the record does not have another lease by then.
+            end: ends the run or trial and releases its record. A thread calls `end` as soon as the record can be
+                reached, unless another process has taken it over.
         """
         _held.discard(self.lease.holder)
         self._abandoned = end
 
 
 def new(clock: Clock = _CLOCK) -> Held:
-    """The hold of a thing that is about to be created with `Held.texts`; then set its `record` and `what`."""
+    """Make the lease of a new run or trial; the caller creates it with `Held.texts`, then sets `record` and `what`."""
     return Held(_Nowhere(), "A new thing", clock)
 
 
 def take(record: Record, seen: Mapping[str, Any], what: str, clock: Clock = _CLOCK) -> Held:
-    """Write this process's lease into a record that was found free; `Held.settle` then says whether it has it.
+    """Write this process's lease into a record that is free; after that, `Held.settle` finds out who is the holder.
 
     Args:
-        record: to take over.
-        seen: its texts when it was found free.
-        what: is held, as messages name it: "Run relu-hinge-1h (1234)".
-        clock: of this machine.
+        record: the record to take over.
+        seen: the texts for which `Watch.is_free` returned True.
+        what: the name of what is taken over, for messages, such as "Run relu-hinge-1h (1234)".
+        clock: this machine's clock.
 
     Raises:
-        Lost: if the record is not any more what was seen.
+        Lost: the record has another lease or heartbeat than `seen`.
     """
     held = Held(record, what, clock, _last_known_free(seen))
     try:
@@ -400,7 +400,7 @@ def _compare(texts: Mapping[str, Any], seen: Mapping[str, Any], what: str) -> No
 
 
 class _Nowhere:
-    """The record of a thing that does not exist yet: nobody can have it, and to use it is a mistake of the program."""
+    """Stands for the record of a run or trial that does not exist yet; to use it is an error of the program."""
 
     def read(self) -> Mapping[str, Any]:
         raise RuntimeError("set the record of a new hold before it is used")

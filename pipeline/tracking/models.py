@@ -1,4 +1,4 @@
-"""Logged models, and the registry: the best network under a name of its own.
+"""Logged models and MLflow's model registry, in which the best network gets a name.
 
 The alias `champion` marks the best version: `models:/NAME@champion`. Another version gets the alias only if its
 accuracy on the same data is higher.
@@ -17,7 +17,7 @@ from pipeline.training.task import Outcome, accuracy, evaluation_split
 
 CHAMPION: Final = "champion"
 _VERSIONS_TAG: Final = "mlflow.modelVersions"
-"""What MLflow's list of models shows as registered."""
+"""The tag from which MLflow's list of models shows the registered versions."""
 
 
 class ModelVersion(NamedTuple):
@@ -29,25 +29,25 @@ class ModelVersion(NamedTuple):
 
 
 class ServedModel:
-    """A network as others get it, by `mlflow.pyfunc`.
+    """A stored network, loaded by `mlflow.pyfunc` as other programs load it.
 
     Attributes:
-        model_id: MLflow's.
-        image_shape: rows and columns of the images that it takes.
+        model_id: the model's id in MLflow.
+        image_shape: rows and columns of the images that the network takes.
     """
 
     def __init__(self, model: Any) -> None:
-        """Wrap what `mlflow.pyfunc.load_model` gave."""
+        """Wrap the result of `mlflow.pyfunc.load_model`."""
         rows, columns = model.model_config["image_shape"]
         self.image_shape = (int(rows), int(columns))
         self.model_id = str(model.model_id)
         self._model = model
 
     def predict(self, images: Any) -> tuple[list[int], list[list[float]]]:
-        """The class of each image and the scores of all classes.
+        """Return the class of each image, and for each image the scores of all classes.
 
         Raises:
-            PipelineError: naming the images that are expected.
+            PipelineError: the images have another shape, type or range; the message names the expected ones.
         """
         from mlflow.exceptions import MlflowException
 
@@ -59,10 +59,10 @@ class ServedModel:
 
 
 def load_served(uri: str) -> "ServedModel":
-    """The model at `uri`, ready to answer; runs:/RUN/model is the run's own, whatever its name.
+    """Load the model at a URI of MLflow; `runs:/RUN/model` finds the model of the run, whatever the model's name is.
 
     Raises:
-        PipelineError: if there is none, or it is not one of this project.
+        PipelineError: there is no such model, or it is not a model of this project.
     """
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
@@ -79,7 +79,7 @@ def load_served(uri: str) -> "ServedModel":
 
 
 def _by_id(uri: str) -> str:
-    """The model of a run by its id, because a model has the name of its network."""
+    """Replace `runs:/RUN/model` by the model's id, because the model has the name of its network."""
     from mlflow import MlflowClient
 
     own = re.fullmatch(r"runs:/(\w+)/model", uri)
@@ -89,7 +89,7 @@ def _by_id(uri: str) -> str:
 
 
 def model_version(store: Store, name: str, alias: str) -> ModelVersion | None:
-    """The version of a registered model that has an alias, or None."""
+    """Return the version of a registered model that has the alias, or None."""
     model = _registered(store, name)
     if model is None or alias not in model.aliases:
         return None
@@ -98,10 +98,10 @@ def model_version(store: Store, name: str, alias: str) -> ModelVersion | None:
 
 
 def check_name(name: str | None) -> None:
-    """Refuse a name that MLflow's registry cannot have, before any work is done.
+    """Refuse a name that MLflow's registry does not accept, before any work is done.
 
     Raises:
-        UsageError: naming what is accepted.
+        UsageError: the name is not accepted; the message says what is.
     """
     if name is not None and not re.fullmatch(r"\w[\w. -]*", name):
         raise UsageError(f"register is {name!r}; a name has to be of letters, digits, spaces, ., - and _.")
@@ -111,7 +111,7 @@ def register_best(store: Store, name: str, outcomes: Sequence[Outcome]) -> str:
     """Register the finished network with the highest accuracy on its evaluation split.
 
     Returns:
-        What happened, in a sentence of markdown.
+        A sentence in markdown that says what happened.
 
     Example:
         >>> register_best(store, "digits", outcomes)
@@ -122,20 +122,20 @@ def register_best(store: Store, name: str, outcomes: Sequence[Outcome]) -> str:
 
 
 def register(store: Store, name: str, outcome: Outcome, measure: str, value: float) -> str:
-    """Register a finished network; make it the champion if there is none, or a worse one on the same data.
+    """Register a finished network; it becomes the champion if there is none, or a worse one on the same data.
 
     Args:
-        store: where the network's run is.
-        name: of the registered model.
-        outcome: of the network.
-        measure: by what networks are compared: "validation_accuracy" or "test_accuracy".
-        value: the network's.
+        store: the store of the network's run.
+        name: the name of the registered model.
+        outcome: the outcome of the network.
+        measure: the metric that networks are compared by: "validation_accuracy" or "test_accuracy".
+        value: the network's value of this metric.
 
     Returns:
-        What happened, in a sentence of markdown.
+        A sentence in markdown that says what happened.
 
     Raises:
-        PipelineError: if the run has no model.
+        PipelineError: the run has no model.
     """
     run = store.get(str(outcome.run_id))
     tags = {"dataset_digest": run.parameters["dataset_digest"], "measure": measure, "value": repr(value)}
@@ -160,15 +160,15 @@ def register(store: Store, name: str, outcome: Outcome, measure: str, value: flo
 
 
 def _caveat(measure: str) -> str:
-    """The published protocol has no validation images: its choice by the test set has to be called what it is."""
+    """Add a remark to a test accuracy that chose the network, because such an accuracy is a little too high."""
     return "" if measure.startswith("validation") else " (chosen by the test images, so a little flattered by them)"
 
 
 def _register_version(store: Store, name: str, run_id: str, tags: Mapping[str, str]) -> str:
-    """Make a run's model a version of the registered model `name`, once; returns the version.
+    """Make a run's model a version of the registered model `name`, unless it is one already; return the version.
 
     Raises:
-        PipelineError: if the run has no model.
+        PipelineError: the run has no model.
     """
     if _registered(store, name) is None:
         store.call("create_registered_model", name)
@@ -190,7 +190,7 @@ def _register_version(store: Store, name: str, run_id: str, tags: Mapping[str, s
 
 
 def _note_version(store: Store, model_id: str, name: str, version: str) -> None:
-    """Have the model say that it is registered; only a server does so by itself."""
+    """Tag the model with its registered version, because MLflow does so only on a server."""
     known = json.loads(store.call("get_logged_model", model_id).tags.get(_VERSIONS_TAG, "[]"))
     entry = {"name": name, "version": version}
     if all(str(each["version"]) != version or each["name"] != name for each in known):

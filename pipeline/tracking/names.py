@@ -1,4 +1,4 @@
-"""Whether a run's name was chosen by a person or drawn by MLflow, which does not say."""
+"""Names of runs: MLflow does not record whether it generated a name or a person chose it."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ _DRAWN: Final = re.compile(r"(?P<adjective>[a-z]+)-(?P<noun>[a-z]+)-\d{1,4}")
 
 
 def is_generated(name: str) -> bool:
-    """Whether MLflow drew a run's name: an adjective, a noun and a number, from its own lists of words.
+    """Whether MLflow generated a run's name: an adjective, a noun and a number, with words from its own lists.
 
     Example:
         >>> is_generated("whimsical-newt-17"), is_generated("relu-baseline-1")
@@ -16,7 +16,7 @@ def is_generated(name: str) -> bool:
     from mlflow.utils import name_utils
 
     match = _DRAWN.fullmatch(name)
-    adjectives = getattr(name_utils, "_GENERATOR_PREDICATES", ())  # no public name; without them any word will do
+    adjectives = getattr(name_utils, "_GENERATOR_PREDICATES", ())  # no public name; without it, every word passes
     nouns = getattr(name_utils, "_GENERATOR_NOUNS", ())
     if match is None:
         return False

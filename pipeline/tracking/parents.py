@@ -23,19 +23,19 @@ _HOW_TO_GO_ON: Final = "Unset MLFLOW_RUN_ID to have a new run created."
 def command_run(
     store: Store, name: str, parameters: Mapping[str, str], *, parent_id: str | None = None
 ) -> Iterator["OwnedRun"]:
-    """The run of a command, RUNNING inside the `with` and ended after it.
+    """Yield the run of a command; it is RUNNING inside the `with` and ends afterwards.
 
-    It is the run that `mlflow run` created, the unfinished run of the same command with the same values, or a new one.
-    What else the same command left unfinished ends, and its networks move to this run.
+    The run is the one that `mlflow run` created, or an unfinished run of the same command with the same parameters, or
+    a new one. All other unfinished runs of the same command end, and the runs of their networks move to this run.
 
     Args:
-        store: where the run is.
-        name: the entry point and what it works on: "grid mnist".
-        parameters: the command's values as they were parsed, so that each is written in one way only.
-        parent_id: the run to fold it under.
+        store: the store of the run.
+        name: the run's name: the entry point and its data set, such as "grid mnist".
+        parameters: the command's parameters after parsing, because a user can type one value in several ways.
+        parent_id: the id of the parent run, or None.
 
     Raises:
-        UsageError: if MLFLOW_RUN_ID names a run that is not this command's.
+        UsageError: MLFLOW_RUN_ID names a run that this command cannot use.
     """
     job = _job(name, parameters, nested=parent_id is not None)
     given = None if parent_id else os.environ.get("MLFLOW_RUN_ID")
@@ -45,7 +45,7 @@ def command_run(
         owned = create(store, name, {JOB_TAG: job, **parent})
     reaper = Reaper(store, owned.run_id, job)
     with owned.heartbeat(), reaper.at_work():
-        if not store.get(owned.run_id).parameters:  # the launcher logs them as they were typed, and MLflow keeps those
+        if not store.get(owned.run_id).parameters:  # MLflow refuses to change what `mlflow run` logged as it was typed
             owned.log_parameters(parameters)
         if parent_id:
             owned.tag(PARENT_TAG, parent_id)
@@ -58,17 +58,17 @@ def command_run(
 
 
 def _job(name: str, parameters: Mapping[str, str], *, nested: bool) -> str:
-    """What tells a command from every other: its entry point and its values."""
+    """Compute a digest of a command's entry point and parameters; it is equal for runs of the same command."""
     entry_point = name.partition(" ")[0]
     text = json.dumps([entry_point, nested, dict(parameters)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _given(store: Store, run_id: str, job: str, name: str) -> OwnedRun:
-    """The run that MLFLOW_RUN_ID names.
+    """Acquire the run that MLFLOW_RUN_ID names.
 
     Raises:
-        UsageError: if it is finished, in use, gone, or another command's.
+        UsageError: the run is finished, in use or missing, or belongs to another command.
     """
     run = store.find(run_id)
     if run is None:
@@ -93,7 +93,7 @@ def _given(store: Store, run_id: str, job: str, name: str) -> OwnedRun:
 
 
 def _why_not(run: TrackedRun, job: str) -> str:
-    """Why this command may not write into a run; empty if it may."""
+    """Say why this command cannot use a run; empty if it can."""
     if run.status == "FINISHED":
         return "is finished: nothing is written into it any more."
     is_new = run.status in {"RUNNING", "SCHEDULED"} and not {JOB_TAG, FINGERPRINT_TAG} & run.tags.keys()
@@ -105,7 +105,7 @@ def _why_not(run: TrackedRun, job: str) -> str:
 
 
 def _left_behind(store: Store, job: str) -> OwnedRun | None:
-    """The unfinished run of this command that nobody works on."""
+    """Acquire an unfinished run of this command that no process works on; return None if there is none."""
     for run in list(store.search(f"tags.{JOB_TAG} = '{job}' and attributes.status != 'FINISHED'")):
         if Watch().is_free(run.tags) and CONTINUED_TAG not in run.tags:
             held = take_lease(store, run)

@@ -1,4 +1,4 @@
-"""Ending what dead processes left RUNNING, and what the same command left behind."""
+"""Ending the RUNNING runs of dead processes, and earlier unfinished runs of the same command."""
 
 import logging
 import threading
@@ -19,18 +19,18 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Reaper:
-    """Looks through the experiment while a command runs.
+    """Ends abandoned runs of the experiment while a command runs.
 
-    It does so again and again, because a process of another machine counts as dead only when its lease was seen
-    unchanged for long enough. It ends
+    The reaper looks again and again, because a process of another machine counts as dead only when its lease has not
+    changed for TAKEOVER_SECONDS. It ends
 
-    - a run that is RUNNING and nobody's: KILLED; whoever wants it goes on with it;
-    - a run of the same command that nobody works on: KILLED, with the tag `continued_by`; its networks move to the run
-      of this command.
+    - a RUNNING run without a living process: the run becomes KILLED, and any process can resume it;
+    - an unfinished run of the same command without a living process: the run becomes KILLED and gets the tag
+      `continued_by`, and the runs of its networks move to the run of this command.
     """
 
     def __init__(self, store: Store, run_id: str, job: str) -> None:
-        """Work for the command whose run and job these are."""
+        """Work for the command with this run and this result of `_job`."""
         self._store = store
         self._run_id = run_id
         self._job = job
@@ -39,7 +39,7 @@ class Reaper:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Look now, and again and again inside the `with`."""
+        """Look now, and repeatedly inside the `with`."""
         self.look()
         done = threading.Event()
         threading.Thread(target=self._keep_looking, args=(done,), daemon=True, name="reaper").start()
@@ -56,13 +56,13 @@ class Reaper:
                 _log.info("no look for runs of dead processes (%s)", error)
 
     def look(self) -> None:
-        """End every run that is nobody's now."""
+        """End every abandoned run, and remove the lease from finished runs that still have one."""
         with self._one_at_a_time:
             for run in self._unended():
                 if run.run_id != self._run_id and self._watches[run.run_id].is_free(run.tags):
                     self._end(run)
             for run in list(self._store.search(f"tags.{LEASE} LIKE '%' and attributes.status = 'FINISHED'")):
-                self._tidy(run)  # its process was killed on its way out
+                self._tidy(run)  # its process was killed before it removed the lease
 
     def _unended(self) -> list[TrackedRun]:
         running = self._store.search("attributes.status = 'RUNNING'")

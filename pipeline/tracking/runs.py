@@ -1,4 +1,4 @@
-"""A run that this process owns: its metrics logged exactly once, its end, and no write to it once it is another's."""
+"""A run that this process owns: every point is logged once, and nothing is written after another process took over."""
 
 import gc
 import json
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 NETWORKS: Final = "networks.json"
-"""Among a command's artifacts: the ids of its networks' runs by their names."""
+"""The artifact of a command's run that has the ids of its networks' runs, by the networks' names."""
 CONTINUED_TAG: Final = "continued_by"
-"""On a command's run that was left behind: the run of the command that goes on instead."""
+"""The tag of a command's abandoned run that has the id of the run with which the command goes on."""
 _METRICS_A_BATCH: Final = 1000  # MLflow's limit
 _LONGEST_REASON: Final = 5000
 
 
 @dataclass(frozen=True)
 class DataLineage:
-    """The data set that a run used, as MLflow's lineage shows it."""
+    """The data set that a run used, as MLflow shows it."""
 
     name: str
     digest: str
@@ -40,32 +40,32 @@ class DataLineage:
 
 
 class RunRecord:
-    """The tags of a run as the record of its lease (`lease.Record`)."""
+    """The record in which a run keeps its lease (`lease.Record`): the tags of the run."""
 
     def __init__(self, call: Callable[..., Any], run_id: str) -> None:
-        """Use `call`, such as `Store.call`, for every request: it is given the name of a client's method first."""
+        """Make every request through `call`, which takes the name of a method of MLflow's client and its arguments."""
         self._call = call
         self._run_id = run_id
 
     def read(self) -> Mapping[str, str]:
-        """The run's tags."""
+        """Return the run's tags."""
         tags: Mapping[str, str] = self._call("get_run", self._run_id).data.tags
         return tags
 
     def write(self, key: str, text: str) -> None:
-        """Set a tag, or remove it, if the text is empty."""
+        """Set a tag, or remove the tag if the text is empty."""
         if text:
             self._call("set_tag", self._run_id, key, text)
             return
         try:
             self._call("delete_tag", self._run_id, key)
-        except Exception:  # MLflow refuses to remove what is not there, such as after an answer that was lost
+        except Exception:  # MLflow refuses to remove a missing tag, as in a retry after a lost answer
             if key in self.read():
                 raise
 
 
 class _GuardedStore(Store):
-    """The store as the owner of a run writes to it: each attempt of each request first checks the lease."""
+    """The store as the owner of a run uses it: every attempt of every request first checks the lease."""
 
     def __init__(self, store: Store, held: Held) -> None:
         super().__init__(store.uri, store.experiment_id)
@@ -73,32 +73,32 @@ class _GuardedStore(Store):
 
     @property
     def client(self) -> "MlflowClient":
-        """The connection, for one attempt.
+        """The MLflow client for one attempt.
 
         Raises:
-            Lost: if the run is another's.
+            Lost: another process has taken the run over.
         """
         self._held.check()
         return super().client
 
 
 class OwnedRun:
-    """A run that this process holds the lease of.
+    """A run whose lease this process holds.
 
     Attributes:
-        run_id: MLflow's id.
-        logged: the (metric, step) pairs that the store already has; they are not sent again.
+        run_id: the run's id in MLflow.
+        logged: the (metric, step) pairs that the store already has; `send` skips them.
     """
 
     def __init__(self, store: Store, run_id: str, held: Held, artifact_uri: str = "") -> None:
-        """Own `run_id`, whose lease has been written and settled.
+        """Own `run_id`, whose lease this process has written and `Held.settle` has confirmed.
 
         Args:
-            store: where the run is.
-            run_id: MLflow's id.
-            held: its lease.
-            artifact_uri: where its artifacts go, if this process has just created the run. Nothing has to be read of
-                such a run, because it holds what was sent here and nothing else.
+            store: the store of the run.
+            run_id: the run's id in MLflow.
+            held: the run's lease.
+            artifact_uri: the location of the run's artifacts if this process has just created the run. Such a run is
+                not read from the store, because it contains only what this object sent.
         """
         self.store = store
         self.run_id = run_id
@@ -112,15 +112,15 @@ class OwnedRun:
         held.record = RunRecord(self._at_once, run_id)
 
     def _at_once(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Make a request without a second attempt: who renews a lease tries again by itself."""
+        """Make a request without retries, because the thread that renews the lease tries again by itself."""
         return getattr(self.store.client, method)(*args, **kwargs)
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:
-        """Renew the lease inside the `with`; end the run by how it is left: FINISHED, KILLED or FAILED.
+        """Renew the lease inside the `with`; then end the run as FINISHED, or after an exception as KILLED or FAILED.
 
         Raises:
-            Lost: from any write inside, if another process has taken the run over; nothing more is written to it.
+            Lost: another process has taken the run over. Every write inside the `with` can raise this.
         """
         with self._held.kept():
             try:
@@ -136,12 +136,12 @@ class OwnedRun:
                 raise
 
     def forget(self) -> None:
-        """Let this process take the run again, if it does not work on it; nothing is written."""
+        """Stop renewing without writing anything, so that this process can acquire the run again at once."""
         self._held.forget()
 
     @contextmanager
     def forgotten_on_error(self) -> Iterator[None]:
-        """Call `forget` if what is done inside the `with`, before the heartbeat, fails."""
+        """Call `forget` if the code inside the `with` fails; this is for code that comes before `heartbeat`."""
         try:
             yield
         except BaseException:
@@ -149,28 +149,28 @@ class OwnedRun:
             raise
 
     def check(self) -> None:
-        """Make sure that the run is still this process's; called before a write that does not go to the store.
+        """Make sure that this process still owns the run, before a write that does not go to the store.
 
         Raises:
-            Lost: if it is not.
-            PipelineError: if that has to be asked, and the store stays out.
+            Lost: another process has taken the run over.
+            PipelineError: the lease has to be read again, but the store stays unavailable.
         """
         if self._held.is_due:
             self._guarded.call("get_run", self.run_id)
 
     def resume(self) -> None:
-        """Make a run that was left by another process RUNNING again, and take away what that one left in its tags."""
+        """Make an unfinished run RUNNING again, and remove its tags `reason` and `continued_by`."""
         self.write("update_run", self.run_id, status="RUNNING")
         record = RunRecord(self.write, self.run_id)
         for tag in {"reason", CONTINUED_TAG} & record.read().keys():
             record.write(tag, "")
 
     def write(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a method of MLflow's client, which writes to this run.
+        """Call a method of MLflow's client that writes to this run.
 
         Raises:
-            Lost: if the run is another's.
-            PipelineError: if the store stays out, or refuses.
+            Lost: another process has taken the run over.
+            PipelineError: the store stays unavailable, or refuses the request.
         """
         return self._guarded.call(method, *args, **kwargs)
 
@@ -183,14 +183,14 @@ class OwnedRun:
         of_model: Collection[str] = (),
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log points, in as few requests as MLflow allows; those the store has are left out.
+        """Log points in as few requests as MLflow allows; points that the store already has are skipped.
 
         Args:
-            points: to log.
-            model_id: of the model that some of them are metrics of, where there is one.
-            data: name and digest of the data set that the model was measured on.
-            of_model: the metrics of the model.
-            tags: to set in the same request.
+            points: the points to log.
+            model_id: the id of the model that the metrics in `of_model` belong to, or None.
+            data: name and digest of the data set on which the model was evaluated.
+            of_model: names of the metrics that belong to the model.
+            tags: tags to set in the same request.
         """
         from mlflow.entities import Metric, RunTag
 
@@ -207,13 +207,13 @@ class OwnedRun:
                 self.write("log_batch", self.run_id, metrics=metrics, tags=every_tag)
 
     def history(self, key: str) -> list[Point]:
-        """Every point of a metric that was sent, by step."""
+        """Return all points of a metric, in the order of their steps."""
         if self._sent is None:
             return self.store.history(self.run_id, key)
         return sorted((point for point in self._sent if point.key == key), key=lambda point: point.step)
 
     def log_result(self, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Log the result of a command: each parameter and metric once, the metrics at step 0."""
+        """Log the result of a command: parameters, and metrics at step 0."""
         from mlflow.entities import Metric, Param
 
         self.write(
@@ -257,10 +257,10 @@ class OwnedRun:
             file.write_text(without_secrets(text), encoding="utf-8")
 
     def log_networks(self, networks: Mapping[str, str]) -> None:
-        """Store which runs belong to this command, also those that are folded under another one.
+        """Store the ids of all runs of this command's networks, including runs with another parent.
 
         Args:
-            networks: the id of each run by what the command calls it; more come with a later call.
+            networks: the ids of runs by the command's names for them; they are added to those of earlier calls.
         """
         self._networks |= networks
         self.log_text(json.dumps(self._networks, indent=2), NETWORKS)
@@ -276,7 +276,7 @@ class OwnedRun:
 
     @contextmanager
     def _to_upload(self, path: str) -> Iterator[Path]:
-        """A file to be written inside the `with`, which then becomes the artifact `path`."""
+        """Yield the path of a temporary file, which becomes the artifact `path` after the `with`."""
         with tempfile.TemporaryDirectory() as temporary:
             file = Path(temporary, PurePosixPath(path).name)
             yield file
@@ -296,12 +296,12 @@ class OwnedRun:
         self.store.artifact_request(what, request)
 
     def log_model(self, name: str, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
-        """Store the run's model, once however often the run is taken up; returns MLflow's id of it.
+        """Store the run's model, unless the run already has a complete one; return the model's id in MLflow.
 
         Args:
-            name: of the model, which makes it runs:/RUN/NAME.
-            write: makes the model's folder, given its path and the model's id.
-            parameters: of the network, as the model's page shows them.
+            name: the model's name; runs:/RUN/NAME is then its URI.
+            write: creates the model's folder, given the folder's path and the model's id.
+            parameters: the network's parameters, for the model's page.
         """
         from mlflow.entities import LoggedModelOutput
 
@@ -316,7 +316,7 @@ class OwnedRun:
         return model_id
 
     def _only_model(self, name: str, write: Callable[[Path, str], None], parameters: Mapping[str, str]) -> str:
-        """Store the model of a run that has none: nothing has to be looked up."""
+        """Store the model of a run that this process created; no earlier model has to be looked up."""
         from mlflow.entities import LoggedModelOutput
 
         model_id, may_be_two = self._new_model(name, write, parameters)
@@ -326,7 +326,7 @@ class OwnedRun:
         return model_id
 
     def _delete_models_but(self, model_id: str) -> None:
-        """Delete what was left half-stored by a process that was killed, or by an outage."""
+        """Delete the run's other models, which a killed process or an outage left incomplete."""
         for model in self.store.models(self.run_id):
             if model.model_id != model_id:
                 self.write("delete_logged_model", model.model_id)
@@ -334,7 +334,7 @@ class OwnedRun:
     def _new_model(
         self, name: str, write: Callable[[Path, str], None], parameters: Mapping[str, str]
     ) -> tuple[str, bool]:
-        """The id of a new model of the run, and whether there may be a second one."""
+        """Create a model and store its files; return its id, and whether there may be a second model."""
         model, may_be_two = self._guarded.create(
             "create_logged_model", self.store.experiment_id, name, self.run_id, params=dict(parameters)
         )
@@ -346,7 +346,7 @@ class OwnedRun:
         return str(model.model_id), may_be_two
 
     def end(self, status: str, reason: str = "") -> None:
-        """End the run and release it; `reason` says why it is not FINISHED."""
+        """End the run and release its lease; `reason` says why the run is not FINISHED."""
         self._end(self.write, status, reason)
         self._held.forget()
 
@@ -357,25 +357,25 @@ class OwnedRun:
                 record.write("reason", reason[:_LONGEST_REASON])
             call("set_terminated", self.run_id, status)
             self._has_ended = True
-        self._held.release(record)  # last: a run left RUNNING is known by its lease to be dead
+        self._held.release(record)  # last, because the lease of a RUNNING run shows that its process is dead
 
     def _end_or_give_up(self, status: str, reason: str) -> None:
         try:
             self.end(status, reason)
         except Lost:
             return
-        except PipelineError:  # the store is out; the fault on its way up says more
+        except PipelineError:  # the store is unavailable; the error that is being raised says more
             self._held.give_up(partial(self._end, self._at_once, status, reason))
 
 
 def _evaluation_accuracy_first(point: Point) -> tuple[bool, str]:
-    """The order in which points are logged: MLflow's UI opens a comparison with the metric that came first."""
+    """Sort evaluation metrics before training metrics, because MLflow's UI compares runs by the metric logged first."""
     return point.key.startswith("train"), point.key
 
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Keep the collector of cycles from running: it finds none here, and costs as much time as the request itself."""
+    """Switch off Python's cyclic garbage collector, because it finds nothing here but takes as long as the request."""
     gc.disable()
     try:
         yield

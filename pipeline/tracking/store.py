@@ -1,4 +1,4 @@
-"""What the tracking store holds: runs, their histories, and links into MLflow's UI."""
+"""Queries of the tracking store: runs, their metric histories, artifacts and models, and links into MLflow's UI."""
 
 import json
 import logging
@@ -22,10 +22,10 @@ _log: Final = logging.getLogger(__name__)
 
 PARENT_TAG: Final = "mlflow.parentRunId"
 BEST_RUN_TAG: Final = "best_run"
-"""On a search's run: the run of its best trial; beside it, under BASELINE_RUN_TAG, a test run of the baseline."""
+"""The tag of a search's run that has the id of its best trial's run; BASELINE_RUN_TAG has that of a baseline's run."""
 BASELINE_RUN_TAG: Final = "baseline_run"
 EARLY_STOP_TAG: Final = "early_stop"
-"""On a run that was ended for good before its last epoch: no process goes on with it."""
+"""The tag of a run that was stopped early on purpose; no process resumes such a run."""
 NOTE_TAG: Final = "mlflow.note.content"
 FINGERPRINT_TAG: Final = "fingerprint"
 JOB_TAG: Final = "job"
@@ -40,7 +40,7 @@ _RANKING: Final = {
         *(f"metrics.`{name}`" for name in ("test_accuracy", "train_accuracy", "train_seconds")),
     ],
 }
-"""A view of runs in MLflow's UI: what tells networks apart, the best first, and the curves of all."""
+"""A view of networks in MLflow's UI, the best first: hyperparameters, results and the curves of all."""
 _OVERVIEW: Final = {
     "orderByKey": "attributes.start_time",
     "orderByAsc": False,
@@ -52,11 +52,11 @@ _OVERVIEW: Final = {
         *(f"params.`{name}`" for name in _HYPERPARAMETERS),
     ],
 }
-"""A view of an experiment in MLflow's UI: the results of commands, the latest first, with their networks below them."""
+"""A view of an experiment in MLflow's UI: the results of commands, the latest first, each above its networks."""
 
 
 class Point(NamedTuple):
-    """One value of a metric; `timestamp` in milliseconds since 1970, `step` in mini-batches seen."""
+    """One value of a metric; `timestamp` is in milliseconds since 1970, `step` in mini-batches seen."""
 
     key: str
     value: float
@@ -66,7 +66,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run as MLflow holds it; `metrics` are the last values."""
+    """A run as MLflow has it; `metrics` has the last value of each metric, and times are in milliseconds since 1970."""
 
     run_id: str
     name: str
@@ -79,12 +79,12 @@ class TrackedRun:
 
     @property
     def parent_id(self) -> str | None:
-        """The run under which this one is folded."""
+        """The id of the parent run, or None."""
         return self.tags.get(PARENT_TAG)
 
     @property
     def description(self) -> str:
-        """What `OwnedRun.describe` was given."""
+        """The markdown that `OwnedRun.describe` set."""
         return self.tags.get(NOTE_TAG, "")
 
 
@@ -99,7 +99,7 @@ class Store(Connection):
     def search(
         self, condition: str, order_by: Sequence[str] = ("attributes.start_time ASC",), *, page_size: int = 1000
     ) -> Iterator[TrackedRun]:
-        """The experiment's runs, not the deleted ones, that fit an MLflow filter; read page by page."""
+        """Find the experiment's runs that match an MLflow filter, except deleted ones; pages are read one by one."""
         token = None
         while True:
             page = self.call("search_runs", [self.experiment_id], condition, 1, page_size, list(order_by), token)
@@ -109,70 +109,70 @@ class Store(Connection):
                 return
 
     def get(self, run_id: str) -> TrackedRun:
-        """The run with this id."""
+        """Return the run with this id."""
         return _tracked(self.call("get_run", run_id))
 
     def find(self, run_id: str) -> TrackedRun | None:
-        """The run with this id; None if the experiment has none, or if it is deleted."""
+        """Return the run with this id, or None if the experiment does not have it or it is deleted."""
         return next(self.search(f"attributes.run_id = '{run_id}'"), None)
 
     def is_over(self, run_id: str) -> bool:
-        """Whether the experiment has this run, and it is finished or deleted."""
+        """Whether the experiment has a run with this id that is finished or deleted."""
         everything = 3  # MLflow's ViewType.ALL
         condition = f"attributes.run_id = '{run_id}'"
         runs = self.call("search_runs", [self.experiment_id], condition, everything, 1)
         return any(run.info.status == "FINISHED" or run.info.lifecycle_stage == "deleted" for run in runs)
 
     def history(self, run_id: str, key: str) -> list[Point]:
-        """Every point of a metric, by step."""
+        """Return all points of a metric, in the order of their steps."""
         metrics = self.call("get_metric_history", run_id, key)
         return sorted((Point(m.key, m.value, m.timestamp, m.step) for m in metrics), key=lambda point: point.step)
 
     def files(self, run_id: str, folder: str | None = None) -> list[str]:
-        """The paths of a run's artifacts in a folder of them."""
+        """List the paths of a run's artifacts in `folder`; by default, in the root of its artifacts."""
         return [file.path for file in self.call("list_artifacts", run_id, folder)]
 
     def read_file(self, run_id: str, path: str) -> bytes:
-        """The bytes of an artifact of a run."""
+        """Return the bytes of a run's artifact."""
         with tempfile.TemporaryDirectory() as folder:
             return Path(self.call("download_artifacts", run_id, path, folder)).read_bytes()
 
     def models(self, run_id: str) -> list["LoggedModel"]:
-        """The models of a run; a completely stored model has the status READY."""
+        """Return the models of a run; a model whose files are complete has the status READY."""
         return list(self.call("search_logged_models", [self.experiment_id], f"source_run_id = '{run_id}'"))
 
     def find_finished(self, fingerprint: str) -> TrackedRun | None:
-        """The latest finished run of a network, or None.
+        """Return the latest finished run of a network, or None.
 
-        A run is passed over that lacks a final metric, or whose parameters have another fingerprint: a copied or
-        foreign tag does not make it a finished training of this network.
+        A run is skipped if it lacks a final metric, or if its parameters have another fingerprint, because somebody may
+        have copied the tag from another run.
         """
         condition = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
         runs = self.search(condition, ("attributes.end_time DESC",), page_size=10)
         return next((run for run in runs if _has_results(run) and _has_parameters(run, fingerprint)), None)
 
     def link(self, run_id: str) -> str:
-        """Where MLflow's UI shows a run: an address on a server, or for the pages of a UI that is started later."""
+        """Return the address of a run in MLflow's UI: complete on a server, otherwise relative to the UI's address."""
         server = f"{redacted(self.uri).rstrip('/')}/" if self.uri.startswith("http") else ""
         return f"{server}#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def comparison(self, run_ids: Iterable[str]) -> str:
-        """Where MLflow's UI compares runs: a link for its own pages."""
+        """Return the address at which MLflow's UI compares runs, relative to the UI's pages."""
         runs, experiments = (quote(json.dumps(each)) for each in (list(run_ids), [self.experiment_id]))
         return f"#/compare-runs?runs={runs}&experiments={experiments}"
 
     def ranking(self, name: str, run_ids: Iterable[str]) -> str:
-        """Have MLflow's UI keep a view of networks, the best first; returns where: a link for its own pages.
+        """Save a view of networks for MLflow's UI, the best first; return its address, relative to the UI's pages.
 
         Args:
-            name: of the view, for its address.
-            run_ids: of the networks.
+            name: the view's name, which is part of its address.
+            run_ids: the ids of the networks' runs.
         """
         chosen = ", ".join(f"'{run_id}'" for run_id in run_ids)
         return self._view(name, _RANKING | {"searchFilter": f"attributes.run_id IN ({chosen})"})
 
     def overview(self) -> str:
-        """Have MLflow's UI keep a view of the experiment's commands; returns where: a link for its own pages."""
+        """Save a view of the experiment's commands for MLflow's UI; return its address, relative to the UI's pages."""
         return self._view("overview", _OVERVIEW)
 
     def _view(self, name: str, view: Mapping[str, object]) -> str:
@@ -187,7 +187,7 @@ def _has_results(run: TrackedRun) -> bool:
 
 
 def _has_parameters(run: TrackedRun, fingerprint: str) -> bool:
-    """Whether a run's parameters are those that its tag stands for; one line in the log if not."""
+    """Whether a run's parameters have the fingerprint in its tag; if not, a line in the log says so."""
     with suppress(KeyError, ValueError, UsageError):
         config = TrainingConfig.from_parameters(run.parameters)
         if config.fingerprint(run.parameters["dataset_digest"]) == fingerprint:
