@@ -1,4 +1,4 @@
-"""Pictures of a study: Optuna's own, and its history against processor time."""
+"""Pictures of a study: those of Optuna, and the accuracy of its trials against processor time."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _COLLAPSED: Final = 10
-"""Percentile of the accuracies below which a trial counts as collapsed; pictures begin there."""
+"""A trial counts as collapsed if its accuracy is below this percentile of all trials; pictures begin there."""
 _LABEL: Final = "validation accuracy"
 _MARKS: Final = {"COMPLETE": ("o", "#0072B2"), "PRUNED": ("x", "#D55E00")}
 
 
 def pictures(study: Study) -> Iterator[tuple[str, Callable[[], "Figure"]]]:
-    """The pictures of a study by name, each with what draws it."""
+    """Yield the name of each picture of a study, with a function that draws the picture."""
     yield "history", partial(history, study.name, study.trials())
     trials = [
         trial for trial in study.trials() if trial.state.is_finished() and is_inside(trial, study.definition.space)
     ]
-    yield "importances", partial(_drawn, "plot_param_importances", trials, clipped=False)  # goes by ranks
+    yield "importances", partial(_drawn, "plot_param_importances", trials, clipped=False)  # uses ranks only
     yield "slice", partial(_drawn, "plot_slice", trials)
     if len(study.definition.space.values) > 1:
         yield "contour", partial(_drawn, "plot_contour", trials)
@@ -35,13 +35,13 @@ def pictures(study: Study) -> Iterator[tuple[str, Callable[[], "Figure"]]]:
 
 
 def floor_of(trials: Sequence["FrozenTrial"]) -> float:
-    """The accuracy below which a trial counts as collapsed."""
+    """Return the accuracy below which a trial counts as collapsed: a low percentile of the accuracies."""
     values = [trial.value for trial in trials if trial.value is not None]
     return float(np.percentile(values, _COLLAPSED)) if values else 0.0
 
 
 def history(title: str, trials: Sequence["FrozenTrial"]) -> "Figure":
-    """The accuracy of each trial and the best so far against processor time; arrows stand for collapsed trials."""
+    """Draw the accuracy of each trial, and the best so far, against processor time; arrows mark collapsed trials."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -81,7 +81,10 @@ def _draw_best(axes: Any, minutes: Any, trials: Sequence["FrozenTrial"]) -> None
 
 
 def _drawn(name: str, trials: Sequence["FrozenTrial"], *, clipped: bool = True) -> "Figure":
-    """One of Optuna's pictures; collapsed trials are shown at the floor, or they would flatten all others."""
+    """Draw one of Optuna's pictures; if `clipped`, collapsed trials get the lowest accuracy that the axis shows.
+
+    Without clipping, the few collapsed trials would compress the scale of all others.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -94,7 +97,7 @@ def _drawn(name: str, trials: Sequence["FrozenTrial"], *, clipped: bool = True) 
         "target_name": f"{_LABEL}, at least {floor:.1%}",
     }
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of parts that Optuna calls experimental, and of few trials
+        warnings.simplefilter("ignore")  # about experimental parts of Optuna, and about few trials
         axes = getattr(optuna_pictures, name)(in_memory(trials), **(values if clipped else {}))
     figure: Figure = np.ravel(axes)[0].figure
     plt.close(figure)  # pyplot forgets the figure, which stays as it is

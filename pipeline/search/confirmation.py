@@ -1,4 +1,4 @@
-"""Confirming a search: its best configurations with seeds that did not select them, then the test of the winner."""
+"""Confirming a search: its best configurations are trained with new seeds, and the best of them is tested."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,11 +23,11 @@ class Candidate:
     """One of the best configurations of a search.
 
     Attributes:
-        number: of its trial.
+        number: the number of its trial.
         config: the network, evaluated on the validation images, with the search's seed.
-        value: its accuracy in the search, which chose it for that.
-        run_id: of the trial's run.
-        confirmed: its accuracy by seed, for seeds that had no part in the choice.
+        value: its accuracy in the search. This is too high on average, because it selected the configuration.
+        run_id: the id of the trial's run.
+        confirmed: its accuracy for each new seed with which the training did not diverge.
     """
 
     number: int
@@ -38,18 +38,18 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[int, float]:
-        """What the candidates are ordered by: one that diverged with a seed comes after those that never did."""
+        """The sort key of candidates: the number of seeds that did not diverge, then the mean accuracy."""
         return len(self.confirmed), mean(self.confirmed.values()) if self.confirmed else self.value
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a candidate is behind the best one.
+    """By how much a candidate is less accurate than the best one.
 
     Attributes:
-        mean: the best one's accuracy minus this one's, over the seeds.
-        interval: of that mean; None where it is unknown.
-        told_apart: whether the difference is more than chance, corrected for the number of comparisons.
+        mean: the mean over seeds of the best one's accuracy minus this one's.
+        interval: the confidence interval of the mean; None if it is unknown.
+        told_apart: whether the difference is significant after a correction for the number of comparisons.
     """
 
     mean: float
@@ -59,26 +59,29 @@ class Difference:
 
 @dataclass(frozen=True)
 class Tested:
-    """A configuration retrained on all training images, with its outcomes by seed."""
+    """A configuration retrained on all training images, with the outcome for each seed."""
 
     config: TrainingConfig
     outcomes: Mapping[int, Outcome]
 
     def values(self, metric: str) -> list[float]:
-        """A metric of each seed."""
+        """Return a metric for each seed."""
         return [outcome.metrics[metric] for outcome in self.outcomes.values()]
 
 
 def confirm(study: Study, count: int, train: Train) -> list[Candidate]:
-    """Train the best configurations with seeds of their own; returns them, the best first.
+    """Train the best configurations of a search with new seeds.
 
     Args:
         study: the finished search.
-        count: how many configurations; 0 takes the best of the search as it is.
+        count: the number of configurations; 0 trains nothing, and the best trial of the search is the result.
         train: trains networks.
 
+    Returns:
+        The candidates, the best first.
+
     Raises:
-        PipelineError: if no trial is complete.
+        PipelineError: no trial is complete.
     """
     candidates = _best(study, max(count, 1))
     if not count:
@@ -97,7 +100,7 @@ def confirm(study: Study, count: int, train: Train) -> list[Candidate]:
 
 
 def differences(candidates: Sequence[Candidate]) -> list[Difference | None]:
-    """How far each candidate is behind the first one, paired by seed; None for the first, and for one that diverged."""
+    """Compare each candidate with the first one, paired by seed; None for the first, and for one that diverged."""
     best, *others = candidates
     comparable = [each for each in others if best.confirmed and each.confirmed.keys() == best.confirmed.keys()]
     estimates = {
@@ -112,7 +115,7 @@ def differences(candidates: Sequence[Candidate]) -> list[Difference | None]:
 
 
 def test(best: TrainingConfig, baseline: TrainingConfig, seeds: Sequence[int], train: Train) -> list[Tested]:
-    """Retrain the best configuration and the baseline on all training images, with each seed, and test them."""
+    """Retrain the best configuration and the baseline with each seed on all training images, and test them."""
     configs = [replace(each, validation=False) for each in (best, baseline)]
     networks = list(dict.fromkeys(replace(config, seed=seed) for config in configs for seed in seeds))
     outcomes = {outcome.config: outcome for outcome in finished(train("best and baseline", networks))}
@@ -120,7 +123,7 @@ def test(best: TrainingConfig, baseline: TrainingConfig, seeds: Sequence[int], t
 
 
 def _best(study: Study, count: int) -> list[Candidate]:
-    """The complete trials with the highest values, each configuration once."""
+    """Return the complete trials with the highest accuracies; a configuration of several trials counts once."""
     from optuna.trial import TrialState
 
     complete = [trial for trial in study.trials() if trial.state == TrialState.COMPLETE and trial.value is not None]

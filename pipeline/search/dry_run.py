@@ -1,4 +1,4 @@
-"""What a search would do: how many trials are left, and how long they take. No study is created, nothing is trained."""
+"""The dry run of a search: how many trials are left, and how long they take; nothing is created or trained."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +14,14 @@ from pipeline.training.plan import Planned, Step, duration, seconds
 
 
 def describe_search(base: TrainingConfig, plan: Plan, settings: Settings) -> str:
-    """How far the study is and how long the rest takes, in sentences.
+    """Say how many trials of the study are finished, and how long the others will take.
 
-    The trials that are left take as long as those before them; without any, as long as the baseline.
+    The estimate uses the times of the finished trials; if there are none, it uses earlier runs of the baseline.
 
     Args:
-        base: the network.
-        plan: how far the study shall come.
-        settings: where and how.
+        base: the network, whose searched hyperparameters are the baseline.
+        plan: the extent of the search.
+        settings: where and how to train.
     """
     name = plan.study or f"{base.dataset} {base.network}"
     times = _finished(storage_url(plan.storage), name)
@@ -42,13 +42,13 @@ def describe_search(base: TrainingConfig, plan: Plan, settings: Settings) -> str
 
 
 def _finished(url: str, name: str) -> list[float | None]:
-    """The training seconds of each finished trial, None where they are unknown; empty where there is no study."""
+    """Return the training time of each finished trial, None if it is unknown; an empty list without the study."""
     import optuna
     from sqlalchemy.engine import make_url
 
     parsed = make_url(url)
     if parsed.drivername.startswith("sqlite") and parsed.database and not Path(parsed.database).exists():
-        return []  # to open the file would create it
+        return []  # opening a missing file would create it
     storage = Storage.open(url)
     try:
         study = optuna.load_study(study_name=name, storage=storage.backend)

@@ -1,4 +1,4 @@
-"""Pruning a trial: stop its training where it is worse than the median of the trials that it may see."""
+"""Pruning a trial: its training stops if its accuracy is below the median of the earlier trials that it may see."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Pruning:
-    """Decides after every evaluation of one trial; travels to the process that trains it.
+    """A median pruner for one trial; the process that trains the trial calls it after every evaluation.
 
-    The decision depends on the trials that this one may see and on its own values alone, so that a training and a
+    The decision depends only on the trial's own values and on the earlier trials in `seen`. Therefore a training and a
     replay of its recorded values stop at the same epoch.
 
     Attributes:
-        seen: the trials to compare with.
+        seen: the earlier trials to compare with.
         warmup: epochs before the first decision.
-        max_epoch: of the trial; its end needs no decision.
+        max_epoch: the epochs of the trial; after the last one, nothing has to be decided.
         values: the trial's accuracies so far, by epoch.
     """
 
@@ -33,10 +33,10 @@ class Pruning:
     values: dict[int, float] = field(default_factory=dict)
 
     def __call__(self, epoch: int, accuracy: float) -> None:
-        """Take note of an evaluation.
+        """Record an evaluation.
 
         Raises:
-            Stop: if the trial is to be pruned.
+            Stop: the trial has to be pruned.
         """
         self.values[epoch] = accuracy
         if epoch < self.max_epoch and self._is_hopeless():
@@ -45,7 +45,7 @@ class Pruning:
             )
 
     def replay(self, values: Iterable[tuple[int, float]]) -> "Replay":
-        """Go through recorded evaluations as a training would have; returns those up to where it would have stopped."""
+        """Find out where a training with these recorded (epoch, accuracy) pairs would have been pruned."""
         recorded = sorted(values)
         afresh = replace(self, values={})
         for epoch, accuracy in recorded:
@@ -70,12 +70,12 @@ class Pruning:
 
 @dataclass(frozen=True)
 class Replay:
-    """What recorded evaluations come to under a pruner.
+    """What a pruner decides about recorded evaluations.
 
     Attributes:
-        values: those that count, by epoch.
-        pruned: why the trial is pruned after the last of them; None where it is not.
-        share: of the recorded epochs, how many count.
+        values: the accuracies by epoch, up to the pruning.
+        pruned: why the trial is pruned after the last of these values; None if it is not.
+        share: the share of the recorded epochs that the trial needs.
     """
 
     values: dict[int, float]

@@ -1,7 +1,8 @@
-"""Drawing a trial: from the trials that it may see alone, so that the draw is the same whoever makes it.
+"""Drawing a trial only from earlier trials that it may see, so that every process draws the same parameters.
 
-Trial n sees the finished trials 0 to n - lag, in a study in memory; its sampler is seeded by the study's seed and n. So
-the draw does not depend on what else has finished meanwhile, and with a lag of L, L trials can be trained at once.
+Trial n may see the finished trials 0 to n - lag. It is drawn in a study in memory that has only these trials, by a
+sampler whose seed depends on the study's seed and on n. So a draw does not depend on which later trials have finished,
+and `lag` trials can be trained at the same time.
 """
 
 import warnings
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 OUTSIDE: Final = "outside_space"
-"""The attribute of a trial whose user enqueued values that the space does not have; it holds those values."""
+"""The attribute of an enqueued trial that has those of its values that are not in the space."""
 STARTUP_TRIALS: Final = 5
-"""Finished trials that a draw, and a pruning, needs to see before it learns from them."""
+"""The sampler and the pruner begin to use earlier trials when they see this many."""
 
 
 @cache
 def quiet_optuna() -> None:
-    """Silence Optuna's log and its warnings of experimental features, except with `--verbose`."""
+    """Silence Optuna's log and its warnings about experimental features, except with `--verbose`."""
     if not is_verbose():
         import optuna
 
@@ -35,13 +36,13 @@ def quiet_optuna() -> None:
 
 
 def is_ready(trials: Sequence["FrozenTrial"], number: int, lag: int) -> bool:
-    """Whether the trials that trial `number` may see are all finished."""
+    """Whether all trials that trial `number` may see are finished, so that it can be drawn."""
     seen = [trial for trial in trials if trial.number <= number - lag]
     return all(trial.state.is_finished() for trial in seen) and len(seen) == max(number - lag + 1, 0)
 
 
 def visible(trials: Sequence["FrozenTrial"], number: int, lag: int, space: Space) -> list["FrozenTrial"]:
-    """What trial `number` may see: copies of the earlier trials that have a value and lie in the space, by number."""
+    """Return copies of the trials that trial `number` may see: those with a value inside the space, by number."""
     from optuna.trial import TrialState, create_trial
 
     quiet_optuna()
@@ -61,12 +62,12 @@ def visible(trials: Sequence["FrozenTrial"], number: int, lag: int, space: Space
 
 
 def is_inside(trial: "FrozenTrial", space: Space) -> bool:
-    """Whether a trial has a value of the space for each name, and nothing else."""
+    """Whether a trial has exactly the space's parameters, all with values of the space."""
     return OUTSIDE not in trial.user_attrs and trial.params.keys() == space.values.keys() and space.holds(trial.params)
 
 
 def in_memory(trials: Sequence["FrozenTrial"], sampler: Any = None) -> "optuna.Study":
-    """A study of these trials alone, in memory."""
+    """Make a study in memory that has only these trials."""
     import optuna
 
     quiet_optuna()
@@ -79,10 +80,10 @@ def draw(space: Space, seen: Sequence["FrozenTrial"], *, seed: int, number: int)
     """Draw the parameters of a trial with Optuna's tree-structured Parzen estimator.
 
     Args:
-        space: what to draw.
-        seen: the trials to learn from.
-        seed: of the study's draws.
-        number: of the trial.
+        space: the searched hyperparameters.
+        seen: the earlier trials to learn from.
+        seed: the study's seed.
+        number: the trial's number.
     """
     from optuna.samplers import TPESampler
 

@@ -1,4 +1,4 @@
-"""The search command: a study brought to its trials, its best confirmed over seeds and tested, and what it reports."""
+"""The search command: it runs a study, confirms the best trials with new seeds, tests the winner, and reports."""
 
 import json
 import tempfile
@@ -31,21 +31,21 @@ from pipeline.training.task import Outcome, Status
 
 _POLL_SECONDS: Final = 2.0
 ANALYSIS: Final = "analysis"
-"""The folder of the pictures among the artifacts of a search's run."""
+"""The folder of a search's pictures among the artifacts of its run."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How far a search goes.
+    """The extent of a search.
 
     Attributes:
-        trials: how many finished trials (complete, pruned or diverged) the study shall have in the end.
-        study: its name; by default that of the network.
-        storage: an Optuna storage URL without a password; by default the one in OPTUNA_STORAGE, or a file here.
-        lag: trial n is drawn from, and pruned by, trials 0 to n - lag; so many can run at once.
-        sampler_seed: with the number of a trial, the seed of its draw.
-        confirm: how many of the best configurations are trained with further seeds.
-        seeds: the best configuration and the baseline are retrained and tested with each of them.
+        trials: the number of finished trials (complete, pruned or diverged) that the study shall have in the end.
+        study: the study's name; by default, that of the data set and the network.
+        storage: an Optuna storage URL without a password; by default, OPTUNA_STORAGE or a file in the working folder.
+        lag: trial n is drawn from, and pruned by, trials 0 to n - lag, so that `lag` trials can run at once.
+        sampler_seed: the seed of the study's draws.
+        confirm: how many of the best configurations are trained with new seeds.
+        seeds: the best configuration and the baseline are retrained and tested with each of these seeds.
     """
 
     trials: int
@@ -71,22 +71,22 @@ def search(
     *,
     parent_id: str | None = None,
 ) -> list[Outcome]:
-    """Bring a study to its trials; confirm the best, then retrain the best by mean on all images and test it.
+    """Run trials until the study has enough; confirm the best ones, retrain the winner on all images and test it.
 
     Args:
-        base: the network; its searched hyperparameters are the baseline, which is the first trial.
-        space: what to search.
-        plan: how far.
-        settings: where and how.
-        parameters: of the command, for its run.
-        parent_id: the run to fold the search's run under.
+        base: the network; its own values of the searched hyperparameters are the baseline, which is the first trial.
+        space: the searched hyperparameters.
+        plan: the extent of the search.
+        settings: where and how to train.
+        parameters: the command's parameters, for its run.
+        parent_id: the id of the parent run, or None.
 
     Returns:
         The outcomes of the best configuration and of the baseline, trained on all training images.
 
     Raises:
-        UsageError: for a study of that name that is not this one.
-        Interrupted: on Ctrl-C or SIGTERM, saying what the study has and how to go on.
+        UsageError: the study of this name has another definition.
+        Interrupted: on Ctrl-C or SIGTERM; the message says how many trials are finished and how to resume.
     """
     settings = settings.resolved()
     base = replace(base, validation=True)
@@ -111,12 +111,12 @@ def search(
 def _conclude(
     study: Study, plan: Plan, store: Store, parent: OwnedRun, dataset: Dataset, settings: Settings
 ) -> list[Outcome]:
-    """Confirm, retrain and test; log tables and pictures."""
+    """Confirm the best configurations, test the winner and the baseline, and log tables and pictures."""
 
     def train(title: str, configs: Sequence[TrainingConfig]) -> list[Outcome]:
         outcomes = run_networks(store, parent, configs, dataset, settings, title=title)
-        silent = replace(settings, quiet=True)  # the first try has said whom it waits for
-        while any(outcome.status == Status.RUNNING for outcome in outcomes):  # another process of this study is at it
+        silent = replace(settings, quiet=True)  # the first call has already said what is waited for
+        while any(outcome.status == Status.RUNNING for outcome in outcomes):  # another process trains it
             time.sleep(_POLL_SECONDS)
             outcomes = run_networks(store, parent, configs, dataset, silent, title=title)
         return outcomes
@@ -164,9 +164,9 @@ def _metrics(best: Candidate, tested: Tested) -> dict[str, float]:
 
 
 def _log_pictures(study: Study, parent: OwnedRun) -> None:
-    """Store the pictures of the analysis; one that cannot be drawn is a warning, because the results do not need it."""
+    """Store the pictures of the study; if one cannot be drawn, this is a warning, because no result depends on it."""
     for name, draw in pictures(study):
         with decoration(f"{ANALYSIS}/{name}.png"), tempfile.TemporaryDirectory() as folder:
             file = Path(folder, f"{name}.png")
-            draw().savefig(file, bbox_inches="tight")  # Optuna's labels are cut without it
+            draw().savefig(file, bbox_inches="tight")  # otherwise Optuna's labels are cut off
             parent.log_file(file, ANALYSIS)

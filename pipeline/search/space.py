@@ -1,4 +1,4 @@
-"""The searched hyperparameters: their names with Optuna distributions, read from text."""
+"""The searched hyperparameters: their names and Optuna distributions, read from a text."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SPACE: Final = "learning_rate=0.003..0.3 log, max_epoch=50..400 step 10"
 _FIXED: Final = ("dataset", "seed", "validation", "disp_freq", "test_epoch")
-"""What every trial shares: they decide the data, the chance and the epochs at which trials are compared."""
+"""What all trials have in common: data, seed, and the epochs after which trials are compared."""
 SEARCHABLE: Final = tuple(item.name for item in fields(TrainingConfig) if item.name not in _FIXED)
 _EXAMPLES: Final = "learning_rate=0.003..0.3 log, max_epoch=50..400 step 10, activation=relu|sigmoid"
 _ALIGNED: Final = 1e-8
@@ -22,7 +22,7 @@ _ALIGNED: Final = 1e-8
 
 @dataclass(frozen=True)
 class _Range:
-    """Both ends and what lies between them, as `low..high`, `low..high log` or `low..high step width`."""
+    """Numbers from `low` to `high`, written `low..high`, `low..high log` or `low..high step width`."""
 
     low: float
     high: float
@@ -34,7 +34,7 @@ class _Range:
         return f"{self.low}..{self.high}{' log' * self.log}{step}"
 
     def distribution(self) -> "BaseDistribution":
-        """The range as Optuna draws from it."""
+        """Return the range as an Optuna distribution."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
         if isinstance(self.low, int):
@@ -42,7 +42,7 @@ class _Range:
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def holds(self, value: Any) -> bool:
-        """Whether a value can be drawn."""
+        """Whether a trial can draw the value."""
         if isinstance(value, bool | str) or not self.low <= value <= self.high:
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
@@ -51,7 +51,7 @@ class _Range:
 
 @dataclass(frozen=True)
 class _Choices:
-    """Alternatives, as `a|b|c`."""
+    """Alternatives, written `a|b|c`."""
 
     values: tuple[Any, ...]
 
@@ -59,7 +59,7 @@ class _Choices:
         return "|".join(map(str, self.values))
 
     def distribution(self) -> "BaseDistribution":
-        """The alternatives as Optuna draws from them."""
+        """Return the alternatives as an Optuna distribution."""
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.values)
@@ -71,7 +71,7 @@ class _Choices:
 
 @dataclass(frozen=True)
 class Space:
-    """What a search varies: for each name, the values that a trial may draw.
+    """The searched hyperparameters: the values that a trial may draw, by name.
 
     Example:
         >>> space = Space.parse("momentum=0..0.95, batch_size=32|64")
@@ -84,7 +84,7 @@ class Space:
     values: Mapping[str, _Range | _Choices]
 
     def __str__(self) -> str:
-        """The text that `parse` reads as this space."""
+        """The text from which `parse` reads this space."""
         return ", ".join(f"{name}={values}" for name, values in self.values.items())
 
     @classmethod
@@ -92,7 +92,7 @@ class Space:
         """Read a space: names with ranges or alternatives, separated by commas.
 
         Raises:
-            UsageError: naming the entry and what it has to be.
+            UsageError: an entry cannot be read; the message names it and shows how entries are written.
         """
         values: dict[str, _Range | _Choices] = {}
         for entry in filter(None, (part.strip() for part in text.split(","))):
@@ -110,22 +110,22 @@ class Space:
 
     @cached_property
     def distributions(self) -> "dict[str, BaseDistribution]":
-        """What Optuna draws from."""
+        """The Optuna distribution of each name."""
         return {name: values.distribution() for name, values in self.values.items()}
 
     def holds(self, parameters: Mapping[str, Any]) -> bool:
-        """Whether a trial may draw all of these values."""
+        """Whether a trial can draw all of these values."""
         return all(name in self.values and self.values[name].holds(value) for name, value in parameters.items())
 
     def of(self, config: TrainingConfig) -> dict[str, Any]:
-        """The searched hyperparameters of a configuration, as trials have them."""
+        """Return a configuration's values of the searched hyperparameters, as an Optuna trial has them."""
         return {name: _plain(config, name) for name in self.values}
 
     def configure(self, base: TrainingConfig, parameters: Mapping[str, Any]) -> TrainingConfig:
-        """The configuration of a trial: `base` with the trial's parameters, whether the space has them or not.
+        """Return `base` with the parameters of a trial; they may include hyperparameters that the space does not have.
 
         Raises:
-            UsageError: for what is no hyperparameter, or has a value that no training can use.
+            UsageError: a name is not that of a hyperparameter, or no training can use its value.
         """
         for name in parameters:
             if name not in SEARCHABLE:
@@ -137,7 +137,7 @@ class Space:
             raise UsageError(f"The trial's {texts} cannot be read: {error}.") from error
 
     def extremes(self, base: TrainingConfig, name: str) -> list[TrainingConfig]:
-        """`base` with both ends of the range of `name`, or each of its alternatives; `base` where it is fixed."""
+        """Return `base` with each end of `name`'s range, or each alternative; only `base` if `name` is not searched."""
         values = self.values.get(name)
         if values is None:
             return [base]
@@ -190,7 +190,7 @@ def _check(name: str, given: str, found: _Range) -> None:
 
 
 def _choices(name: str, given: str) -> _Choices:
-    """Read `a|b|c`, each a value that the hyperparameter can have."""
+    """Read `a|b|c`; each alternative has to be a value that the hyperparameter can have."""
     texts = [text.strip() for text in given.split("|")]
     base = TrainingConfig().parameters()
     try:
@@ -208,6 +208,6 @@ def _choices(name: str, given: str) -> _Choices:
 
 
 def _plain(config: TrainingConfig, name: str) -> Any:
-    """The value of a hyperparameter as Optuna can keep it: a number, or a text."""
+    """Return the value of a hyperparameter as a number or text, because Optuna stores nothing else."""
     value = getattr(config, name)
     return value if isinstance(value, int | float | str) else config.parameters()[name]

@@ -1,4 +1,4 @@
-"""Optuna's storage: its address without a password, and calls that wait while it is locked or lost."""
+"""Optuna's storage: its URL without a password, and calls that retry while it is locked or unavailable."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,9 +21,7 @@ _T = TypeVar("_T")
 
 DEFAULT_STORAGE: Final = "sqlite:///optuna.db"
 _SILENT_SECONDS: Final = 5.0
-_SQLITE_SECONDS: Final = (
-    2  # SQLite's own wait for a lock; a longer one would delay the line that says what is waited for
-)
+_SQLITE_SECONDS: Final = 2  # SQLite's own wait for a lock; a longer one would delay the notice about the wait
 _CREATION_ATTEMPTS: Final = 20
 _PASSWORDS: Final = {"password", "passwd", "pwd"}
 """What the drivers of databases call a password in the query of a URL."""
@@ -31,10 +29,13 @@ _PASSING: Final = ("OperationalError", "InterfaceError", "TimeoutError")
 
 
 def storage_url(given: str | None) -> str:
-    """The URL of the storage; a file's path in it made absolute, for processes with other working folders.
+    """Return the URL of the storage; a relative path in it becomes absolute, because workers may run in other folders.
+
+    Args:
+        given: the URL that the user gave; by default, OPTUNA_STORAGE or a file in the working folder.
 
     Raises:
-        UsageError: for a password in it, or for what is no URL of a database.
+        UsageError: the text contains a password, or it is not the URL of a database.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -60,7 +61,7 @@ def storage_url(given: str | None) -> str:
 
 
 class Storage:
-    """An Optuna storage, waited for like the tracking store while it is locked or lost.
+    """An Optuna storage; calls retry while it is locked or unavailable, as for the tracking store.
 
     Example:
         >>> storage = Storage.open("sqlite:///optuna.db")
@@ -69,23 +70,23 @@ class Storage:
     """
 
     def __init__(self, url: str, backend: "optuna.storages.RDBStorage") -> None:
-        """Wrap a connection; `open` makes one."""
+        """Wrap an open connection; `open` connects."""
         self.url = url
         self.backend = backend
 
     @classmethod
     def open(cls, url: str) -> "Storage":
-        """This process's connection to a storage, its tables created where they lack.
+        """Connect this process to a storage; missing tables are created.
 
         Raises:
-            PipelineError: if the storage cannot be used, or has the tables of another version of Optuna.
+            PipelineError: the storage cannot be used, or another version of Optuna made its tables.
         """
         from optuna.exceptions import OptunaError
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             return cls(url, _connected(url))
-        except RuntimeError as error:  # what Optuna says of tables that it does not know
+        except RuntimeError as error:  # Optuna raises this for the tables of another version
             raise PipelineError(_of_other_version(url, error)) from error
         except ImportError as error:
             missing = error.__cause__ if isinstance(error.__cause__, ImportError) else error
@@ -98,10 +99,10 @@ class Storage:
             ) from error
 
     def call(self, operation: Callable[[], _T]) -> _T:
-        """Do something with the storage, again and again while it is out; it has to bear being done twice.
+        """Run an operation on the storage, and retry while it is unavailable; a repeated operation must do no harm.
 
         Raises:
-            PipelineError: if the storage stays out for OUTAGE_SECONDS.
+            PipelineError: the storage stays unavailable for OUTAGE_SECONDS.
         """
         from optuna.exceptions import OptunaError
         from sqlalchemy.exc import SQLAlchemyError
@@ -124,7 +125,7 @@ class Storage:
 
 
 class _Notice:
-    """Says once that a storage is waited for, when the wait is long enough to be noticed."""
+    """Prints one notice about the wait for a storage, once the wait is longer than a few seconds."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -143,7 +144,7 @@ class _Notice:
 
 @cache
 def _connected(url: str) -> "optuna.storages.RDBStorage":
-    """Connect, and create the tables; a process that creates them at the same moment makes this one try again."""
+    """Connect and create the tables; retry if another process creates them at the same moment."""
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
     quiet_optuna()
@@ -178,7 +179,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Whether an error is an outage: the database is locked, or cannot be reached."""
+    """Whether a retry may succeed: the database is locked, or cannot be reached."""
     chain = list(_chain(error))
     known = any(type(each).__name__ in _PASSING and type(each).__module__.startswith("sqlalchemy") for each in chain)
     return known and not any("no such" in str(each) or "disk is full" in str(each) for each in chain)
@@ -189,7 +190,7 @@ def _is_locked(error: BaseException) -> bool:
 
 
 def _is_of_creation(error: BaseException) -> bool:
-    """Whether an error can come from another process that creates the same tables at this moment."""
+    """Whether another process may have caused this error by creating the same tables at the same moment."""
     texts = " ".join(str(each) for each in _chain(error)).lower()
     return isinstance(error, AssertionError) or any(text in texts for text in ("already exists", "unique", "duplicate"))
 
@@ -208,7 +209,7 @@ def _of_other_version(url: str, error: BaseException) -> str:
 
 
 def _reason(error: BaseException | None) -> str:
-    """What the database says, without the statement that it refused."""
+    """Return the database's message, without the SQL statement that failed."""
     *_, first = _chain(error)
     lines = str(getattr(first, "orig", None) or first).strip().splitlines()
     return lines[0] if lines else type(first).__name__

@@ -1,8 +1,8 @@
-"""The study: its trials handed out to processes, drawn, ended and resumed, through Optuna's public interface alone.
+"""The study: its trials are given to processes, drawn, ended and resumed, using Optuna's public interface only.
 
-A trial is created when its turn comes, because the user may enqueue trials of their own, which come first. Whoever
-works on a trial writes the id of its command's run on it; the trial of a dead command is taken up as it was. Since a
-trial's parameters and its end follow from the earlier trials, two commands that work on one trial write the same.
+A trial is created as late as possible, because the user may enqueue trials, which come first. A process that works on a
+trial writes the id of its command's run on it. If that command dies, another one resumes the trial as it is. A trial's
+parameters and its end depend only on earlier trials, so two commands that work on one trial write the same.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,23 +23,24 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 DRAWN: Final = "drawn"
-"""The attribute of a trial that the search made; one without it was enqueued by the user."""
+"""The attribute of a trial that the search created; the user enqueued the trials without it."""
 _OWNER: Final = "search_run"
 DEFINITION: Final = "definition"
-"""The attribute of a study that says what it is: `Definition.as_attribute`."""
-_FIXED: Final = "fixed_params"  # under which Optuna keeps what the user enqueued
+"""The attribute of a study that has its definition: the result of `Definition.as_attribute`."""
+_FIXED: Final = "fixed_params"  # Optuna's key for the parameters that the user enqueued
 
 
 @dataclass(frozen=True)
 class Definition:
-    """All that decides a study's trials, whoever runs them.
+    """Everything that decides the trials of a study, whichever process runs them.
 
     Attributes:
-        base: the network; its searched hyperparameters are the baseline, the first trial if the space has them.
-        space: what is searched.
+        base: the network. Its own values of the searched hyperparameters are the baseline, which is the first trial if
+            the values are in the space.
+        space: the searched hyperparameters.
         data: the digest of the data set.
         lag: trial n is drawn from, and pruned by, trials 0 to n - lag.
-        seed: of the draws.
+        seed: the seed of the draws.
     """
 
     base: TrainingConfig
@@ -49,36 +50,40 @@ class Definition:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a lag that no trial can have."""
+        """Refuse a lag below 1."""
         if self.lag < 1:
             raise UsageError(f"lag is {self.lag}; it has to be a whole number from 1 up.")
 
     def as_attribute(self) -> dict[str, str]:
-        """The definition as a study keeps it: of the network what is not at its default, as new fields are not."""
+        """Return the definition as texts by name.
+
+        Hyperparameters with default values are left out, so that a new hyperparameter does not change an old
+        definition.
+        """
         own = {"space": self.space, "lag": self.lag, "sampler_seed": self.seed, "data": self.data}
         network = {"dataset": self.base.dataset, **self.base.changes()}
         return {**network, **{name: str(value) for name, value in own.items()}}
 
     @classmethod
     def from_attribute(cls, attribute: Mapping[str, str]) -> "Definition":
-        """The definition that `as_attribute` made an attribute."""
+        """Restore the definition from the result of `as_attribute`."""
         base, space = TrainingConfig.from_parameters(attribute), Space.parse(attribute["space"])
         return cls(base, space, attribute["data"], int(attribute["lag"]), int(attribute["sampler_seed"]))
 
     @property
     def warmup(self) -> int:
-        """Epochs before the first pruning: half of the fewest that a trial can have."""
+        """Epochs before the first pruning: half of the smallest `max_epoch` that a trial can have."""
         return min(config.max_epoch for config in self.space.extremes(self.base, "max_epoch")) // 2
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that this process is to train.
+    """A trial for this process to train.
 
     Attributes:
-        number: in the study.
+        number: the trial's number in the study.
         config: the network.
-        pruning: its pruner.
+        pruning: the pruner of the trial.
     """
 
     number: int
@@ -91,10 +96,10 @@ class End:
     """How a trial ended.
 
     Attributes:
-        state: COMPLETE, PRUNED or FAIL, as Optuna names them.
-        value: of a complete trial.
-        values: its accuracies by epoch.
-        attributes: what the study keeps of it besides.
+        state: COMPLETE, PRUNED or FAIL, as in Optuna.
+        value: the accuracy of a complete trial.
+        values: the accuracies by epoch.
+        attributes: further attributes for the trial in the study.
     """
 
     state: str
@@ -110,15 +115,15 @@ class Study:
         """Create the study, or open it.
 
         Args:
-            storage: that holds it.
-            name: of the study.
-            definition: what its trials are.
-            trials: how many it shall have in the end; a study that has more keeps them.
+            storage: the storage of the study.
+            name: the study's name.
+            definition: what decides the trials.
+            trials: the number of trials that the study shall have in the end; if it has more, it keeps them.
             lock_dir: a folder that the processes of this machine share.
 
         Raises:
-            UsageError: if the study of that name is not one of this definition; nothing is changed then.
-            PipelineError: if the storage cannot be used.
+            UsageError: the study of this name has another definition; the study is not changed.
+            PipelineError: the storage cannot be used.
         """
         from filelock import FileLock
 
@@ -145,12 +150,16 @@ class Study:
         return study
 
     def trials(self) -> list["FrozenTrial"]:
-        """Every trial that counts, by number; not one that waits beyond those wanted, left by two creations at once."""
+        """Return the trials in the order of their numbers, without surplus ones.
+
+        Two commands that create a trial at the same time can create one more than wanted; while it waits, it is left
+        out.
+        """
         trials = self.storage.call(lambda: self.optuna.get_trials(deepcopy=False))
         return trials[: self._goal(trials)]
 
     def config(self, trial: "FrozenTrial") -> TrainingConfig | None:
-        """The network of a trial that was drawn; None where the user enqueued what cannot be trained."""
+        """Return the network of a drawn trial; None if the user enqueued parameters that cannot be trained."""
         try:
             parameters = {**trial.params, **trial.user_attrs.get(OUTSIDE, {})}
             return self.definition.space.configure(self.definition.base, parameters)
@@ -164,12 +173,12 @@ class Study:
         return max(self.wanted, max(kept, default=-1) + 1)
 
     def unfinished(self) -> int:
-        """How many trials are still to finish."""
+        """Count the trials that are not finished yet."""
         trials = self.trials()
         return self._goal(trials) - sum(trial.state.is_finished() for trial in trials)
 
     def summary(self) -> str:
-        """How far the study is, in a sentence."""
+        """Say in a sentence how many trials are finished."""
         trials = self.trials()
         states = [trial.state.name.lower() for trial in trials]
         counts = {state: states.count(state) for state in ("complete", "pruned", "fail")}
@@ -178,15 +187,15 @@ class Study:
         return f"The study {self.name!r} has {finished} of {self._goal(trials)} trials finished ({by_state or 'none'})."
 
     def take(self, owner: str, *, mine: "set[int]", is_alive: Callable[[str], bool]) -> Trial | None:
-        """Become the one who trains the next trial that may start.
+        """Choose the next trial for this process to train, and mark it as taken.
 
         Args:
-            owner: the run of this command.
-            mine: the numbers of the trials that this process has.
-            is_alive: whether the command with this run lives.
+            owner: the id of this command's run.
+            mine: the numbers of the trials that this process already has.
+            is_alive: returns whether the command with this run is alive.
 
         Returns:
-            The trial of a dead command, else one that waits, else a new one; None where none may start now.
+            The trial of a dead command, or else a waiting one, or else a new one; None if none can start now.
         """
         with self._lock:
             while True:
@@ -214,7 +223,7 @@ class Study:
         self.optuna.add_trial(create_trial(state=TrialState.WAITING, user_attrs={DRAWN: True}))
 
     def _acquire(self, trial: "FrozenTrial", owner: str, is_alive: Callable[[str], bool]) -> bool:
-        """Write `owner` on a trial that nobody works on; whether it could be had."""
+        """Write `owner` on a trial that nobody works on; return whether this succeeded."""
         from optuna.trial import TrialState
 
         before = trial.user_attrs.get(_OWNER)
@@ -233,7 +242,7 @@ class Study:
         return True
 
     def _draw(self, trials: "list[FrozenTrial]", trial: "FrozenTrial") -> dict[str, Any]:
-        """Draw a trial's parameters, except those that the user enqueued, and write them on it."""
+        """Draw a trial's parameters and store them in it; parameters that the user enqueued take precedence."""
         space, number = self.definition.space, trial.number
         parameters = space.of(self.definition.base)
         if number > 0 or not space.holds(parameters):
@@ -246,7 +255,7 @@ class Study:
     def _assigned(
         self, trials: "list[FrozenTrial]", trial: "FrozenTrial", parameters: Mapping[str, Any]
     ) -> Trial | None:
-        """The trial with its network and its pruner; one that cannot be trained is failed, and None."""
+        """Add network and pruner to a trial; if it cannot be trained, end it as failed and return None."""
         definition, number = self.definition, trial.number
         try:
             config = definition.space.configure(definition.base, parameters)
@@ -268,12 +277,12 @@ class Study:
             backend.set_trial_user_attr(trial_id, OUTSIDE, outside)
 
     def note(self, number: int, epoch: int, accuracy: float) -> None:
-        """Write an evaluation of a running trial, for those who watch; `finish` writes it again, so it may fail."""
+        """Store an evaluation of a running trial for people who watch it; it may fail, as `finish` repeats it."""
         with suppress(Exception):
             self.storage.backend.set_trial_intermediate_value(self._trial_id(number), epoch, accuracy)
 
     def finish(self, number: int, end: End) -> None:
-        """End a trial if no other command has ended it."""
+        """End a trial, unless another command has ended it."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         with suppress(UpdateFinishedTrialError):
@@ -300,10 +309,10 @@ class Study:
 
 
 def check_study(study: "optuna.Study", definition: Definition) -> None:
-    """Refuse a study that is not one of this definition.
+    """Refuse a study with another definition, or one that no search of this pipeline made.
 
     Raises:
-        UsageError: saying what it is instead.
+        UsageError: the study cannot be used; the message says in what it differs.
     """
     from optuna.study import StudyDirection
     from optuna.trial import TrialState
@@ -329,7 +338,7 @@ def check_study(study: "optuna.Study", definition: Definition) -> None:
 
 
 def _shown(definition: Any, key: str) -> str:
-    """A value of a definition as messages show it; a hyperparameter that is not there has its default."""
+    """Format a value of a definition for messages; a hyperparameter that is missing there has its default."""
     values = {**TrainingConfig().parameters(), **(definition if isinstance(definition, dict) else {})}
     return repr(values.get(key, "not given"))
 

@@ -1,4 +1,4 @@
-"""What a search found, in tables and sentences, whatever the space."""
+"""Tables and sentences about the result of a search, for any space."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ _NONE: Final = "-"
 
 
 def trials(study: Study) -> str:
-    """Every trial: its state, its parameters, the epochs it reached and its accuracy; those of the user are marked."""
+    """Format every trial: state, parameters, epochs reached and accuracy; trials that the user enqueued are marked."""
     names = list(study.definition.space.values)
     rows = []
     for trial in study.trials():
@@ -54,7 +54,7 @@ def _value(config: TrainingConfig | None, name: str) -> str:
 
 
 def confirmation(study: Study, candidates: Sequence[Candidate]) -> str:
-    """The confirmed configurations, the best first, and those that do not differ significantly from it."""
+    """Format the confirmed configurations, the best first, and name those that are not significantly worse."""
     names = list(study.definition.space.values)
     seeds = list(candidates[0].confirmed)
     apart = differences(candidates)
@@ -85,7 +85,7 @@ def confirmation(study: Study, candidates: Sequence[Candidate]) -> str:
 
 
 def comparison(study: Study, tested: Sequence[Tested]) -> str:
-    """The best configuration beside the baseline and, where it is theirs, the published best."""
+    """Compare the best configuration with the baseline, and with the published best if this is of the same network."""
     names = list(study.definition.space.values)
     best, baseline = tested
     rows = [
@@ -111,7 +111,7 @@ def comparison(study: Study, tested: Sequence[Tested]) -> str:
 
 
 def _is_of(config: TrainingConfig, known: TrainingConfig, names: Sequence[str]) -> bool:
-    """Whether a configuration is that of the published one but for what is searched."""
+    """Whether a configuration differs from the published one in nothing but the searched hyperparameters."""
     return replace(config, **{name: getattr(known, name) for name in names}) == known
 
 
@@ -121,7 +121,7 @@ def _behind(what: str, values: Sequence[float]) -> str:
 
 
 def spent(study: Study) -> str:
-    """Processor time that the trials took, and what pruning saved."""
+    """Say how much processor time the trials took, and how much pruning saved."""
     from optuna.trial import TrialState
 
     seconds = saved = 0.0

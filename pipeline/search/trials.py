@@ -1,4 +1,4 @@
-"""Training a study's trials: each becomes a task when it may start, and the study gets its end from its run."""
+"""Training a study's trials: each becomes a task as soon as it can start, and ends as its run did."""
 
 import time
 from collections import defaultdict
@@ -31,11 +31,11 @@ _BUSY_SECONDS: Final = 30.0
 
 
 def run_trials(study: Study, store: Store, parent: OwnedRun, dataset: Dataset, settings: Settings) -> None:
-    """Run trials, here and beside other processes, until the study has as many as it shall have.
+    """Run trials in this command, possibly beside others, until the study has as many as it shall have.
 
     Raises:
-        Interrupted: on Ctrl-C or SIGTERM, saying what the study has and how to go on.
-        PipelineError: if a training cannot go on, for a reason that the next one would have too.
+        Interrupted: on Ctrl-C or SIGTERM; the message says how many trials are finished and how to resume.
+        PipelineError: a training failed for a reason that would stop the next one, too.
     """
     unfinished = study.unfinished()
     if not unfinished:
@@ -72,7 +72,7 @@ def run_trials(study: Study, store: Store, parent: OwnedRun, dataset: Dataset, s
 
 
 def _say_who_waits(study: Study, settings: Settings) -> None:
-    """A lag lets so many trials run at once; more workers than that have nothing to do at times."""
+    """Tell the user if there are more workers than trials that can run at once."""
     workers = worker_count(settings.workers)
     lag = study.definition.lag
     if workers > lag and not settings.scheduler and not settings.quiet:
@@ -83,12 +83,12 @@ def _say_who_waits(study: Study, settings: Settings) -> None:
 
 
 class TrialTasks:
-    """The tasks of a study's trials, each when it may start; an iterator that has more once others have finished."""
+    """An iterator over the tasks of a study's trials; after StopIteration, it may have more when a trial has ended."""
 
     def __init__(
         self, study: Study, store: Store, parent: OwnedRun, dataset: Dataset, settings: Settings, report: Report
     ) -> None:
-        """Hand out the trials of `study`, their runs folded under `parent`."""
+        """Iterate over the trials of `study`; the runs of their networks become children of `parent`."""
         self._study, self._store, self._parent = study, store, parent
         self._dataset, self._settings, self._report = dataset, settings, report
         self._trained: dict[TrainingConfig, Trial] = {}
@@ -97,7 +97,7 @@ class TrialTasks:
         self._next_look = 0.0
 
     def __length_hint__(self) -> int:
-        """How many tasks are left at most."""
+        """At most this many tasks are left."""
         return self._study.unfinished()
 
     def __iter__(self) -> Iterator[Task]:
@@ -105,10 +105,10 @@ class TrialTasks:
         return self
 
     def __next__(self) -> Task:
-        """The next task; it waits for other processes while this one has nothing else to do.
+        """Return the next task; wait for other processes only if no trial is being trained here.
 
         Raises:
-            StopIteration: if there is none now, because what runs here has to finish first, or none at all any more.
+            StopIteration: there is no task until a trial that is being trained here has ended, or none at all.
         """
         if self._trained and time.monotonic() < self._next_look:
             raise StopIteration
@@ -121,14 +121,14 @@ class TrialTasks:
                 self._next_look = time.monotonic() + _POLL_SECONDS
                 raise StopIteration
             else:
-                time.sleep(_POLL_SECONDS)  # other processes are at work on what is left
+                time.sleep(_POLL_SECONDS)  # other processes train the remaining trials
 
     def number_of(self, name: str) -> int | None:
-        """The number of the trial whose network of this name is being trained here."""
+        """Return the number of the trial with this name that is being trained here, or None."""
         return next((trial.number for trial in list(self._trained.values()) if trial_name(trial.number) == name), None)
 
     def _next(self) -> Trial | None:
-        """A trial that was put off and may start now, or another one."""
+        """Return a postponed trial that can start now, or else the next trial of the study."""
         for number, (trial, due) in self._put_off.items():
             if trial.config not in self._trained and time.monotonic() >= due:
                 del self._put_off[number]
@@ -141,7 +141,11 @@ class TrialTasks:
         return run is not None and run.status == Status.RUNNING and not self._watches[run_id].is_free(run.tags)
 
     def _task(self, trial: Trial) -> Task | None:
-        """The task of a trial; None if the trial needs no training, or has to wait for another of its configuration."""
+        """Make the task of a trial.
+
+        It is None if the store already has the result, or if the same configuration is being trained; then the trial
+        waits.
+        """
         config = trial.config
         if config in self._trained:
             self._put_off[trial.number] = trial, 0.0
@@ -163,10 +167,10 @@ class TrialTasks:
         return task
 
     def _is_in_store(self, trial: Trial, task: Task) -> bool:
-        """Whether the store has what the trial would come to; the trial gets its end then.
+        """Whether the store already has the result of a trial; if so, the trial ends with it.
 
-        The network's finished run has all its evaluations. A run that another trial's pruner ended has the first ones,
-        which do as far as this trial's pruner ends it there too.
+        A finished run has the evaluations of all epochs. A run that the pruner of another trial stopped has only the
+        first ones, so it counts only if this trial's pruner would have stopped it, too.
         """
         if found := reuse(task):
             self._end(trial, self._store.get(str(found.run_id)), reused=True)
@@ -179,13 +183,13 @@ class TrialTasks:
         return False
 
     def conclude(self, outcome: Outcome) -> None:
-        """Give the trial of an outcome its end, if its training has come to one.
+        """End the trial of an outcome, or postpone it while another process trains its network.
 
         Raises:
-            PipelineError: if its training cannot go on, for a reason that the next one would have too.
+            PipelineError: the training failed for a reason that would stop the next one, too.
         """
         trial = self._trained.pop(outcome.config)
-        self._next_look = 0.0  # its end may have made others ready
+        self._next_look = 0.0  # now other trials may be ready
         if outcome.conclusive and outcome.run_id:
             self._end(trial, self._store.get(outcome.run_id), reused=outcome.reused)
         elif outcome.status == Status.FAILED:
@@ -204,14 +208,14 @@ class TrialTasks:
         self._report(_ended(trial, f"{text}{', from a run that the store had' * reused}"))
 
     def _replayed(self, trial: Trial, run: TrackedRun) -> Replay:
-        """What the evaluations of a run come to under the trial's pruner."""
+        """Apply the trial's pruner to the recorded evaluations of a run."""
         batches = batches_an_epoch(trial.config, self._dataset)
         points = self._store.history(run.run_id, f"{evaluation_split(trial.config)}/accuracy")
         return trial.pruning.replay((point.step // batches, point.value) for point in points)
 
 
 def _end_of(run: TrackedRun, replay: Replay) -> tuple[End, str]:
-    """How a run ends its trial, and the same in words."""
+    """Return the end that a run means for its trial, and a text that says so."""
     spent = run.metrics.get("train_seconds")
     attributes: dict[str, Any] = {} if spent is None else {"train_seconds": spent * replay.share}
     if replay.pruned:
