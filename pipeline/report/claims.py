@@ -1,4 +1,4 @@
-"""The published conclusions, each split into its statements, which are judged from the runs and from nothing else."""
+"""The published conclusions, each split into statements that the runs alone decide."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ Statements = list[Statement | Judgement]
 
 
 def judge_claims(reading: Reading) -> list[Claim]:
-    """The published conclusions, judged from the runs of a reading; none on other data than the published ones."""
+    """Judge the published conclusions by the runs of a reading; there are none on a data set that was not published."""
     if not published.covers(reading.base):
         return []
     return [
@@ -86,7 +86,7 @@ def _order(
     *,
     depths: Sequence[int] = DEPTHS,
 ) -> Statement:
-    """Whether networks with the first activation or loss and their twins with the second differ as claimed."""
+    """State that networks with the first activation or loss differ as claimed from those with the second."""
     text = f"{shown(names[0])} {relation} {shown(names[1])}"
     return _statement(reading, text[:1].upper() + text[1:], measure, region, twins(reading.base, names, depths))
 
@@ -94,19 +94,19 @@ def _order(
 def _statement(
     reading: Reading, text: str, measure: Measure, region: Region, pairs: Sequence[Pair], note: str = ""
 ) -> Statement:
-    """A statement on the mean over pairs; it needs all of them."""
+    """Make a statement about the mean over pairs; if a pair has no runs, the mean is None."""
     of_pairs = [compare(reading, measure, [pair]) for pair in pairs]
     known = [each for each in of_pairs if each is not None]
     lacking = [config for pair, each in zip(pairs, of_pairs, strict=True) if each is None for config in pair]
     missing = [reading.config(config) for config in lacking if not reading.of(config)]
     overall = compare(reading, measure, pairs) if len(known) == len(pairs) else None
-    if overall is None:  # networks that have runs, but of no common seed, are missing as well
+    if overall is None:  # networks that have runs but no common seed are missing, too
         missing = missing or [reading.config(config) for pair in pairs for config in pair]
     return Statement(text, measure, region, overall, known if len(pairs) > 1 else (), tuple(missing), note)
 
 
 def _best_activation(reading: Reading) -> Statement:
-    """GELU against the better one of the other activations."""
+    """State that GELU is more accurate than the best of the other activations."""
     networks = published_networks(reading.base)
     of_activation = {
         name: _mean_accuracy(reading, [config for config in networks if config.activation == name])
@@ -116,11 +116,11 @@ def _best_activation(reading: Reading) -> Statement:
     note = f"against {shown(rival)}"
     text = "GELU is the best activation"
     statement = _statement(reading, text, ACCURACY, ABOVE_ZERO, twins(reading.base, ("gelu", rival)), note)
-    return replace(statement, pairs=())  # each of them is a pair of another statement already
+    return replace(statement, pairs=())  # each pair already belongs to another statement
 
 
 def _mean_accuracy(reading: Reading, networks: Sequence[TrainingConfig]) -> float:
-    """The mean test accuracy over networks; 0 where there are no runs."""
+    """Return the mean test accuracy over networks, or 0 without runs."""
     found = [mean(run.metrics["test_accuracy"] for run in runs) for config in networks if (runs := reading.of(config))]
     return mean(found) if found else 0.0
 
@@ -146,7 +146,7 @@ def _weakest(reading: Reading) -> Statements:
 
 
 def _weakest_of(reading: Reading, depth: int) -> Statement:
-    """The weakest of the other networks against Sigmoid + Euclidean."""
+    """State that Sigmoid + Euclidean is less accurate than the weakest of the other networks."""
     networks = published_networks(reading.base, [depth])
     weak = next(
         each for each in networks if (each.activation, each.loss) == (WEAK_NETWORK.activation, WEAK_NETWORK.loss)
@@ -164,7 +164,7 @@ def _shown(config: TrainingConfig) -> str:
 
 
 def _reaches(reading: Reading, config: TrainingConfig, **accuracies: float) -> list[Judgement]:
-    """Whether a network reproduces the accuracies that the publication states of it."""
+    """Judge whether a network reproduces the accuracies that the publication states for it."""
     return [_reproduces(reading, config, metric, stated) for metric, stated in accuracies.items()]
 
 

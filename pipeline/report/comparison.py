@@ -1,4 +1,4 @@
-"""Networks compared: differences by seed, and by test image where they are of accuracies."""
+"""Comparing networks: differences for each seed, and for each test image where accuracies are compared."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,22 +15,22 @@ from pipeline.report.reading import Reading
 from pipeline.report.statistics import CONFIDENCE, Estimate, crossed, paired
 
 TARGETS: Final = (0.85, 0.90, 0.95)
-"""Test accuracies; convergence is the number of epochs to reach them."""
+"""Test accuracies; the number of epochs to reach them measures convergence."""
 _TINY: Final = 1e-12
-"""Stands for a loss or time of zero, whose logarithm does not exist."""
+"""Used in place of a loss or time of zero, which has no logarithm."""
 
 BySeed = Mapping[int, NDArray[Any]]
-"""The difference of two networks by seed: a number, or an array with a number for each test image."""
+"""The difference of two networks for each seed: a number, or an array with a number for each test image."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What networks are compared by.
+    """A quantity by which networks are compared.
 
     Attributes:
-        name: of the metric.
-        differences: of two networks, by seed; of the logarithms where the measure is compared as a ratio.
-        is_ratio: whether the difference is that of logarithms.
+        name: the name of the metric.
+        differences: computes the differences of two networks by seed; for a ratio, those of the logarithms.
+        is_ratio: whether the difference is one of logarithms, which is shown as a ratio.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Measure:
     is_ratio: bool = True
 
     def number(self, difference: float) -> str:
-        """A difference as a table shows it: in percentage points, or as a ratio."""
+        """Format a difference for a table: in percentage points, or as a ratio."""
         return f"{math.exp(difference):.2f}" if self.is_ratio else f"{100 * difference:+.2f}"
 
     def text(self, estimate: Estimate, level: float = CONFIDENCE) -> str:
-        """A mean difference with its interval: `+0.48 [+0.31, +0.65] points`."""
+        """Format a mean difference with its confidence interval: `+0.48 [+0.31, +0.65] points`."""
         interval = estimate.interval(level)
         ends = f" [{self.number(interval[0])}, {self.number(interval[1])}]" if interval else ""
         return f"{self.number(estimate.mean)}{ends} {'times' if self.is_ratio else 'points'}"
@@ -50,12 +50,12 @@ class Measure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the first network of a pair, or the first networks of several pairs, differ from the second.
+    """The difference between the first and the second network of a pair, or its mean over several pairs.
 
     Attributes:
-        pairs: that were compared; the estimate is of the mean over them.
-        estimate: of the difference.
-        values: the difference with each seed.
+        pairs: the pairs of networks.
+        estimate: the mean difference over pairs and seeds.
+        values: the difference for each seed.
     """
 
     pairs: Sequence[Pair]
@@ -64,9 +64,9 @@ class Comparison:
 
 
 def compare(reading: Reading, measure: Measure, pairs: Sequence[Pair]) -> Comparison | None:
-    """Compare the networks of pairs on the seeds that all of them have; None where there is no such seed.
+    """Compare the networks of pairs on the seeds that all of them have; None if there is no such seed.
 
-    A reading that has one seed borrows the variance over seeds from the reading that it names.
+    If there is only one seed, the variance over seeds is that of the reading's lender.
     """
     found = [measure.differences(reading, *pair) for pair in pairs]
     if not found:
@@ -84,7 +84,7 @@ def compare(reading: Reading, measure: Measure, pairs: Sequence[Pair]) -> Compar
 
 
 def _mean(differences: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The mean over pairs, by image if all of them are."""
+    """Average over pairs; the result is by image if all differences are."""
     by_image = all(each.ndim for each in differences)
     return np.asarray(np.mean([each if by_image else each.mean() for each in differences], axis=0))
 
@@ -97,7 +97,7 @@ def _by_seed(
 
 
 def _accuracies(reading: Reading, first: TrainingConfig, second: TrainingConfig) -> BySeed:
-    """1 where only the first network is right about an image, -1 where only the second is."""
+    """Return 1 for an image that only the first network classifies right, -1 if only the second does, otherwise 0."""
 
     def difference(one: Measured, other: Measured) -> Any:
         ours, theirs = reading.runs.correct(one), reading.runs.correct(other)
@@ -119,10 +119,9 @@ def _ratio_of(name: str) -> Measure:
 
 
 def _epochs(reading: Reading, first: TrainingConfig, second: TrainingConfig) -> BySeed:
-    """How many times the epochs the first network needs, the geometric mean over the targets that one of them reaches.
+    """Return the logarithm of the ratio of epochs to reach a target, averaged over the targets that a network reaches.
 
-    A network that never reaches a target counts as if it did in the epoch after its last; two that reach none are
-    equal.
+    If a network never reaches a target, the epoch after its last one counts. If no target is reached, the ratio is 1.
     """
     ours, theirs = (epochs_by_seed(reading, config) for config in (first, second))
     seeds = sorted(ours.keys() & theirs.keys())
@@ -138,7 +137,7 @@ def _epochs(reading: Reading, first: TrainingConfig, second: TrainingConfig) -> 
 
 
 def epochs_by_seed(reading: Reading, config: TrainingConfig) -> dict[int, list[float]]:
-    """The epochs that a network needs to reach each target, by seed; the epoch after the last where it never does."""
+    """Return the epochs to reach each target, by seed; if a target is never reached, the epoch after the last one."""
     found = {}
     for run in reading.of(config)[:SEEDS_WITH_CURVES]:
         if curve := reading.runs.curve(run, "test/accuracy"):
@@ -148,7 +147,7 @@ def epochs_by_seed(reading: Reading, config: TrainingConfig) -> dict[int, list[f
 
 
 def epochs_to(curve: Curve, accuracy: float) -> float | None:
-    """The first evaluated epoch at which a curve has come to an accuracy, None where it never does."""
+    """Return the first evaluated epoch with at least this accuracy, or None."""
     return next((epoch for epoch, value in curve if value >= accuracy), None)
 
 

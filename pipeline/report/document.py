@@ -1,4 +1,4 @@
-"""The markdown document: the outcome first, then tables and pictures, and folded below them what they come from."""
+"""The report as a markdown document: the outcome, tables and pictures, then their sources in folded sections."""
 
 import shutil
 import tempfile
@@ -35,12 +35,12 @@ _STUDIES: Final = {
 
 
 def write(runs: Runs, folder: Path) -> Path:
-    """Write the document, its figures and its tables in long form into `folder`; returns the document's path.
+    """Write the document, its pictures and its CSV files into `folder`; return the document's path.
 
-    Everything is written beside the folder's files first, so that a failure leaves the last report as it was.
+    All files are written to a temporary folder first, so a failure leaves the previous report unchanged.
 
     Raises:
-        PipelineError: if there is nothing to report on.
+        PipelineError: there is no run to report on.
     """
     require(runs)
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,14 +52,14 @@ def write(runs: Runs, folder: Path) -> Path:
         (made / DOCUMENT).write_text(text, encoding="utf-8")
         longform.write(made, runs, document.every_config, document.claims)
         shutil.rmtree(folder / FIGURES, ignore_errors=True)
-        (folder / longform.COMPARISONS_FILE).unlink(missing_ok=True)  # of another data set
+        (folder / longform.COMPARISONS_FILE).unlink(missing_ok=True)  # from a report on another data set
         for each in sorted(made.iterdir()):
             each.replace(folder / each.name)
     return folder / DOCUMENT
 
 
 class _Document:
-    """The parts of the document, with the figures drawn on the way."""
+    """The parts of the document; a part draws its pictures when it is made."""
 
     def __init__(self, runs: Runs, folder: Path) -> None:
         self.runs = runs
@@ -69,7 +69,7 @@ class _Document:
         self.reading = self.readings[0]
         self.networks = all_networks(replace(runs.base, seed=0))
         self.studies = {name: [of_base(runs.base, each) for each in configs] for name, configs in STUDIES.items()}
-        if not self.is_published:  # no study is asked for
+        if not self.is_published:  # the published studies are about other data
             self.studies = {name: configs for name, configs in self.studies.items() if any(map(runs.of, configs))}
         swept = [config for configs in self.studies.values() for config in configs]
         found = [search.best for search in runs.searches]
@@ -78,7 +78,7 @@ class _Document:
 
     @cached_property
     def claims(self) -> list[Claim]:
-        """The published conclusions, judged; none on other data than the published ones."""
+        """The published conclusions, judged; empty for other data than the published ones."""
         return judge_claims(self.reading)
 
     def parts(self) -> Iterator[str]:
@@ -208,7 +208,7 @@ class _Document:
                 yield self._picture(search, "history")
 
     def _picture(self, search: Search, name: str) -> str:
-        """Write a picture of a search beside the report's own; returns the markdown that shows it."""
+        """Write a picture of a search beside the report's own; return the markdown that shows it."""
         file = f"{FIGURES}/search-{search.run_id[:8]}-{name}.png"
         (self.folder / file).write_bytes(search.pictures[name])
         return f"![{name.capitalize()} of the search {search.study}]({file})"
@@ -270,7 +270,7 @@ class _Document:
             yield from _fold("Commands for what is missing", f"```\n{commands}\n```")
 
     def _figure(self, name: str, caption: str, figure: "Figure") -> str:
-        """Draw a figure; returns the markdown that shows it, or says that it is missing where it cannot be drawn."""
+        """Write a figure; return the markdown that shows it, or a sentence if the figure cannot be drawn."""
         file = f"{FIGURES}/{name}.svg"
         with decoration(file):
             pictures.save(figure, self.folder / file)
@@ -279,7 +279,7 @@ class _Document:
 
 
 def _fold(title: str, text: str) -> Iterator[str]:
-    """A part that a reader opens by a click."""
+    """Yield a section that a reader opens with a click."""
     yield f"<details>\n<summary>{title}</summary>"
     yield text
     yield "</details>"

@@ -1,4 +1,4 @@
-"""What the publication leaves open: its claims and figures under each initialisation that was tried."""
+"""How the results depend on the initial weights, which the publication does not state."""
 
 from collections.abc import Iterator, Sequence
 from statistics import mean
@@ -22,9 +22,9 @@ _SIGNS: Final = {Verdict.HOLDS: "✓", Verdict.REFUTED: "✗", Verdict.OPEN: "~"
 
 
 def readings(runs: Runs) -> list[Reading]:
-    """The report's own reading, then one for each other initialisation that the Euclidean networks have runs of.
+    """List the report's own reading, and one for each other initialisation of the Euclidean networks that has runs.
 
-    Where all networks have runs of an initialisation, a further reading has it for all of them.
+    If all networks have runs with such an initialisation, there is also a reading that uses it for all of them.
     """
     base = Reading(format_init_std(runs.base.init_std), runs)
     found = [base]
@@ -39,7 +39,7 @@ def readings(runs: Runs) -> list[Reading]:
 
 
 def _is_complete(reading: Reading, networks: Sequence[TrainingConfig]) -> bool:
-    """Whether all networks have runs under a reading; more numbers than a network has layers are none of it."""
+    """Whether all networks have runs under a reading; False if `init_std` has too many numbers for a network."""
     try:
         return all(reading.of(config) for config in networks)
     except UsageError:
@@ -47,18 +47,18 @@ def _is_complete(reading: Reading, networks: Sequence[TrainingConfig]) -> bool:
 
 
 def best(found: Sequence[Reading]) -> Reading:
-    """The reading whose Euclidean networks come nearest to the published test accuracies."""
+    """Find the reading whose Euclidean networks are nearest to the published test accuracies."""
     return min(found, key=lambda reading: sum_of_squares(euclidean_cells(reading)))
 
 
 def euclidean_cells(reading: Reading) -> list[Cell]:
-    """The cells of the six Euclidean networks."""
+    """Compare the six Euclidean networks with their published values."""
     networks = published_networks(reading.base)
     return cells(reading, [config for config in networks if config.loss == _EUCLIDEAN])
 
 
 def section(found: Sequence[Reading]) -> Iterator[str]:
-    """The readings side by side: what each reproduces, and which statements hold under it."""
+    """Yield the section that compares readings: what each reproduces, and which statements hold under it."""
     names = {reading: chr(ord("A") + number) for number, reading in enumerate(found)}
     if not published.covers(found[0].base):
         yield prose("Each line begins the Euclidean networks, or all of them, in another way.")
@@ -79,7 +79,7 @@ def section(found: Sequence[Reading]) -> Iterator[str]:
 
 
 def _accuracies(found: Sequence[Reading], names: dict[Reading, str]) -> str:
-    """The mean test accuracy under each reading, of the Euclidean networks and of all."""
+    """Format the mean test accuracies under each reading: of the Euclidean networks, and of all networks."""
     rows = []
     for reading in found:
         by_network = {config: [run.metrics["test_accuracy"] for run in reading.of(config)]
@@ -117,7 +117,7 @@ def _count(found: Sequence[Cell]) -> str:
 
 
 def _sentence(found: Sequence[Reading], nearest: Reading, names: dict[Reading, str]) -> str:
-    """Which reading comes nearest, and what comes of the studies under it."""
+    """Say which reading is nearest to the publication, and what the studies reproduce under it."""
     base = found[0]
     squares = sum_of_squares(euclidean_cells(nearest))
     text = (

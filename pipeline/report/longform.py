@@ -1,4 +1,4 @@
-"""All figures of the report in long form, a value in each row, for other programs to read."""
+"""All values of the report as CSV files with one value in each row, for other programs to read."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,9 +21,9 @@ _COMPARISON_HEADS: Final = (
 
 
 def write(folder: Path, runs: Runs, configs: Iterable[TrainingConfig], claims: Sequence[Claim]) -> None:
-    """Write the figures of every run, and every comparison behind the claims, each into a file of its own.
+    """Write the metrics of every run to a CSV file, and every comparison behind the claims to another one.
 
-    On data that the publication is not about, there are no comparisons and no published figures.
+    On a data set that was not published, there are no comparisons and no column of published values.
     """
     rows = list(figures(runs, configs))
     heads = [*runs.base.parameters(), *_FIGURE_HEADS]
@@ -35,7 +35,10 @@ def write(folder: Path, runs: Runs, configs: Iterable[TrainingConfig], claims: S
 
 
 def figures(runs: Runs, configs: Iterable[TrainingConfig]) -> Iterator[list[object]]:
-    """A row for each figure of each run: its hyperparameters, the metric, and its value in the published convention."""
+    """Yield a row for each metric of each run: hyperparameters, run, metric, measured value, published value.
+
+    Values are in the published convention (`published.in_published_convention`).
+    """
     for config in dict.fromkeys(configs):
         known = published.find(config)
         for run in runs.of(config):
@@ -46,7 +49,7 @@ def figures(runs: Runs, configs: Iterable[TrainingConfig]) -> Iterator[list[obje
 
 
 def comparisons(claims: Sequence[Claim]) -> Iterator[list[object]]:
-    """A row for each comparison; differences of accuracies are shares of 1, the others logarithms of ratios."""
+    """Yield a row for each comparison; differences of accuracies are shares of 1, all others logarithms of ratios."""
     for claim in claims:
         for each in claim.judgements:
             if each.measure is None or each.overall is None:

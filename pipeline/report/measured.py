@@ -1,4 +1,4 @@
-"""The finished runs of one data set, as MLflow has them, by configuration."""
+"""The finished runs on one data set, read from MLflow and found by their configuration."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from pipeline.training.provenance import NUMPY_TAG, PROCESSOR_TAG
 
 FIGURES: Final = ("train_accuracy", "train_loss", "test_accuracy", "test_loss", "train_seconds")
 SEEDS_WITH_CURVES: Final = 5
-"""So many seeds of a network, the lowest, are read for its curves: they are most of what a store holds."""
+"""Curves are read for this many seeds of a network, because curves are most of the data in a store."""
 _LATEST_FIRST: Final = ("attributes.end_time DESC",)
 _NO_INFLUENCE: Final = ("disp_freq", "test_epoch", "seed")
 
@@ -33,12 +33,12 @@ class Measured:
     """A finished run with its final metrics.
 
     Attributes:
-        run_id: MLflow's.
-        config: of the network.
+        run_id: the run's id in MLflow.
+        config: the network's configuration.
         metrics: the final metrics by name.
-        started: in milliseconds since 1970.
-        ended: in milliseconds since 1970.
-        machine: what it was computed on; empty where the run does not say.
+        started: start time in milliseconds since 1970.
+        ended: end time in milliseconds since 1970.
+        machine: processor and NumPy version of the training; empty if the run does not have them.
     """
 
     run_id: str
@@ -51,7 +51,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial of a search; `accuracy` is the last on the validation images, None where there is none."""
+    """A trial of a search; `accuracy` is its last accuracy on the validation images, or None."""
 
     number: int
     state: str
@@ -65,17 +65,17 @@ class Search:
     """A finished search.
 
     Attributes:
-        study: its name.
-        run_id: of its run.
-        space: the searched ranges, by name.
-        best: the configuration it found, as it is retrained on all training images.
-        best_accuracy: on the validation images.
-        trials: those that its study trained itself, by number.
-        first: the configuration of the baseline, as it is retrained on all training images.
-        summary: how far the study is and what it cost, in a sentence.
-        confirmation: the best configurations with further seeds, in markdown.
-        table: every trial, in markdown, those that reused a run of another study as well.
-        pictures: of the analysis, PNG by name.
+        study: the study's name.
+        run_id: the id of the search's run.
+        space: the searched ranges, by hyperparameter.
+        best: the best configuration, as it is retrained on all training images.
+        best_accuracy: its accuracy on the validation images.
+        trials: the trials that have a run of this study, by number.
+        first: the baseline's configuration, as it is retrained on all training images.
+        summary: a sentence about the study's trials and their cost.
+        confirmation: a table of the best configurations with new seeds, in markdown.
+        table: a table of all trials in markdown, including those that reused a run of another study.
+        pictures: pictures of the study as PNG, by name.
     """
 
     study: str
@@ -92,24 +92,23 @@ class Search:
 
 
 class Runs:
-    """The finished runs of a data set whose hyperparameters are those of `base`, except where a study varies them.
+    """The finished runs on a data set that have the hyperparameters of `base`, except those that a study varies.
 
-    Studies vary the network, learning rate, epochs and initialisation.
-
-    Where a configuration was trained more than once, the run that ended last counts.
+    Studies vary the network, the learning rate, the epochs and the initialisation. If a configuration was trained
+    several times, the run that ended last counts.
 
     Attributes:
-        base: names the data set and the hyperparameters.
-        digest: of the data; None if the store has no finished run of it.
+        base: the data set and the hyperparameters of the report.
+        digest: the digest of the data set; None if the store has no finished run on it.
     """
 
     def __init__(self, store: Store, base: TrainingConfig, data_dir: Path | None = None) -> None:
-        """Find the data's digest: that of the run of this name that ended last.
+        """Find the digest of the data set: that of the latest finished run on a data set of this name.
 
         Args:
-            store: that has the runs.
-            base: names the data set and the hyperparameters.
-            data_dir: folder of prepared data, which only runs that kept no predictions need.
+            store: the store of the runs.
+            base: the data set and the hyperparameters of the report.
+            data_dir: the folder of prepared data sets, needed only for runs without stored predictions.
         """
         self.base = base
         self._store = store
@@ -126,7 +125,7 @@ class Runs:
 
     @cached_property
     def other_data(self) -> bool:
-        """Whether the store has runs on other data of the same name, which are left out."""
+        """Whether the store also has runs on other data of the same name; the report leaves them out."""
         condition = (
             f"attributes.status = 'FINISHED' and params.dataset = '{self.base.dataset}' "
             f"and params.dataset_digest != '{self.digest}'"
@@ -134,20 +133,20 @@ class Runs:
         return next(self._store.search(condition, page_size=1), None) is not None
 
     def configurations(self) -> list[TrainingConfig]:
-        """Of every finished run on these data that has all figures, whatever its hyperparameters."""
+        """Return the configurations of all finished runs on these data, whatever their hyperparameters are."""
         condition = f"attributes.status = 'FINISHED' and params.dataset_digest = '{self.digest}'"
         found = (_measured(run) for run in self._store.search(condition))
         return [run.config for run in found if run is not None and not run.config.validation]
 
     def of(self, config: TrainingConfig) -> list[Measured]:
-        """The runs of a network, one for each seed, by seed; empty where it is missing."""
+        """Return the runs of a network, one for each seed, in the order of seeds; empty if there are none."""
         key = (config.learning_rate, config.max_epoch)
         if key not in self._known:
             self._known[key] = self._read(*key)
         return list(self._known[key].get(_network(config), {}).values())
 
     def initialisations(self) -> list[float | str | tuple[float, ...]]:
-        """The initialisations of the runs of the grid, the report's own left out: numbers, numbers by layer, rules."""
+        """Return all values of `init_std` in runs of the grid, except that of `base`: numbers, tuples, then rules."""
         self.of(self.base)
         grid = self._known[self.base.learning_rate, self.base.max_epoch]
         found = {config.init_std for config in grid if _alike(config, self.base)} - {self.base.init_std}
@@ -155,7 +154,7 @@ class Runs:
         return [value for kind in kinds for value in sorted(each for each in found if isinstance(each, kind))]
 
     def of_other_sizes(self) -> list[TrainingConfig]:
-        """The networks of the grid whose sizes are not published ones, the smallest first."""
+        """Return the networks of the grid that have other sizes than the published ones, the smallest first."""
         self.of(self.base)
         grid = self._known[self.base.learning_rate, self.base.max_epoch]
         found = [
@@ -168,17 +167,17 @@ class Runs:
         return sorted(found, key=lambda config: (config.hidden_sizes, config.loss, config.activation))
 
     def correct(self, run: Measured) -> NDArray[np.bool_] | None:
-        """(images,), which test images a run's network is right about; None where that cannot be known any more."""
+        """Return (images,), whether a run's network classifies each test image right; None if this is unknown."""
         if run.run_id not in self._correct:
             predictions = kept(self._store, run.run_id, self._dataset)
             self._correct[run.run_id] = None if predictions is None else predictions.correct
         return self._correct[run.run_id]
 
     def _dataset(self) -> Dataset:
-        """The data that the runs were made with.
+        """Load the data set of the runs.
 
         Raises:
-            PipelineError: if they are not in the data folder, or other data of that name are.
+            PipelineError: it is not in the data folder, or the data of this name are other ones.
         """
         if self._data_dir is None:
             raise PipelineError("no data folder was named")
@@ -188,7 +187,7 @@ class Runs:
         return dataset
 
     def curve(self, run: Measured, metric: str) -> Curve:
-        """The points (epoch, value) of a metric: "test/accuracy"."""
+        """Return the points (epoch, value) of a metric such as "test/accuracy"."""
         if (run.run_id, metric) not in self._histories:
             points = self._store.history(run.run_id, metric)
             epochs = self._epochs_a_step(run)
@@ -196,14 +195,14 @@ class Runs:
         return self._histories[run.run_id, metric]
 
     def _epochs_a_step(self, run: Measured) -> float:
-        """The part of an epoch that a mini-batch is; read once for all curves of a run."""
+        """Return the part of an epoch that one mini-batch is; it is read once for all curves of a run."""
         if run.run_id not in self._epochs:
             last = max((point.step for point in self._store.history(run.run_id, "test_accuracy")), default=0)
             self._epochs[run.run_id] = run.config.max_epoch / last if last else 1.0
         return self._epochs[run.run_id]
 
     def _read(self, learning_rate: float, max_epoch: int) -> dict[TrainingConfig, dict[int, Measured]]:
-        """All networks with a learning rate and a number of epochs; the store sorts out most of what is not wanted."""
+        """Read the runs with this learning rate and number of epochs, by network and seed."""
         found: dict[TrainingConfig, dict[int, Measured]] = {}
         if self.digest is None:
             return found
@@ -221,7 +220,7 @@ class Runs:
 
     @cached_property
     def searches(self) -> list[Search]:
-        """The finished searches on the data set; of each study, the one that ended last."""
+        """The finished searches on the data set; if a study has several, the one that ended last."""
         condition = (
             f"attributes.status = 'FINISHED' and tags.space LIKE '%' and params.dataset = '{self.base.dataset}' "
             "and params.best_trial LIKE '%'"
@@ -259,7 +258,7 @@ class Runs:
         )
 
     def _tagged(self, run: TrackedRun, tag: str) -> TrainingConfig | None:
-        """The configuration of the run that a tag of a search's run names; the store may have had it before."""
+        """Return the configuration of the run whose id is in a tag of a search's run, or None without the tag."""
         return _config(self._store.get(run.tags[tag])) if tag in run.tags else None
 
     def _pictures(self, run: TrackedRun) -> dict[str, bytes]:
@@ -276,10 +275,10 @@ class Runs:
 
 
 def require(runs: Runs) -> None:
-    """Refuse to report on nothing.
+    """Refuse to report without runs.
 
     Raises:
-        PipelineError: saying how to get runs.
+        PipelineError: there are none; the message says how to make some.
     """
     if runs.digest is None:
         raise PipelineError(
@@ -289,7 +288,7 @@ def require(runs: Runs) -> None:
 
 
 def _measured(run: TrackedRun) -> Measured | None:
-    """The run, or None if it is not one of this project or lacks a figure."""
+    """Read a run; return None if it is not a run of this project, or lacks a metric."""
     config = _config(run)
     if config is None or any(name not in run.metrics for name in FIGURES):
         return None
@@ -299,7 +298,7 @@ def _measured(run: TrackedRun) -> Measured | None:
 
 
 def _machine(run: TrackedRun) -> str:
-    """The kind of processor and the NumPy that computed a run, as far as the run says."""
+    """Name processor and NumPy version of a run, as far as its tags have them."""
     processor, numpy = (run.tags.get(tag, "") for tag in (PROCESSOR_TAG, NUMPY_TAG))
     return " with NumPy ".join(each for each in (processor, numpy) if each)
 
@@ -316,5 +315,5 @@ def _network(config: TrainingConfig) -> TrainingConfig:
 
 
 def _alike(config: TrainingConfig, base: TrainingConfig) -> bool:
-    """Whether a network differs from the base in nothing but what the studies vary."""
+    """Whether a configuration differs from the base in nothing but what the studies vary."""
     return _network(config) == replace(_network(networks.of_base(base, config)), init_std=config.init_std)

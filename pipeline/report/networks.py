@@ -1,4 +1,4 @@
-"""The published networks, with the report's own hyperparameters, and which of them are compared."""
+"""The published networks with the hyperparameters of the report, and the pairs of them that are compared."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,35 +20,35 @@ SHOWN: Final = {
     "softmax_cross_entropy": "cross-entropy",
     "hinge": "hinge",
 }
-"""How prose calls activations and losses."""
+"""Names of activations and losses in sentences."""
 _VARIED: Final = ("hidden_sizes", "activation", "loss", "learning_rate", "max_epoch")
-"""What the published studies vary."""
+"""The hyperparameters that the published studies vary."""
 
 Pair = tuple[TrainingConfig, TrainingConfig]
 
 
 def network(base: TrainingConfig, depth: int, activation: str, loss: str) -> TrainingConfig:
-    """A network of the published grid, all else as in `base`."""
+    """Return a network of the published grid; everything else is as in `base`."""
     return replace(base, hidden_sizes=PUBLISHED_SIZES[depth], activation=activation, loss=loss)
 
 
 def published_networks(base: TrainingConfig, depths: Sequence[int] = DEPTHS) -> list[TrainingConfig]:
-    """The published networks: nine for each depth."""
+    """Return the published networks: nine for each depth."""
     return [network(base, *each) for each in product(depths, PUBLISHED_ACTIVATIONS, PUBLISHED_LOSSES)]
 
 
 def all_networks(base: TrainingConfig) -> list[TrainingConfig]:
-    """The networks of every depth, activation and loss that there are, those that were added later included."""
+    """Return the networks of every depth, activation and loss, including those that were never published."""
     return [network(base, depth, activation, loss) for depth, loss, activation in product(DEPTHS, LOSSES, ACTIVATIONS)]
 
 
 def of_base(base: TrainingConfig, published: TrainingConfig) -> TrainingConfig:
-    """The base with those hyperparameters of a published network that the published studies vary."""
+    """Return `base` with those hyperparameters of a published network that the published studies vary."""
     return replace(base, **{name: getattr(published, name) for name in _VARIED})
 
 
 def twins(base: TrainingConfig, pair: tuple[str, str], depths: Sequence[int] = DEPTHS) -> list[Pair]:
-    """Networks that differ in nothing but the two activations, or the two losses, of `pair`."""
+    """Return all pairs of published networks that differ only in the two activations, or losses, of `pair`."""
     return list(_twins(base, pair, depths))
 
 
@@ -60,7 +60,7 @@ def _twins(base: TrainingConfig, pair: tuple[str, str], depths: Sequence[int]) -
 
 
 def depth_twins(base: TrainingConfig) -> list[Pair]:
-    """Each network of two hidden layers with its twin of one."""
+    """Pair each published network of two hidden layers with that of one."""
     return [
         (network(base, 2, activation, loss), network(base, 1, activation, loss))
         for activation, loss in product(PUBLISHED_ACTIVATIONS, PUBLISHED_LOSSES)
@@ -68,10 +68,10 @@ def depth_twins(base: TrainingConfig) -> list[Pair]:
 
 
 def label(config: TrainingConfig) -> str:
-    """A short name that tells a network from its siblings: `gelu-hinge-2h`."""
+    """Return a short name that distinguishes a network from the others of the grid: `gelu-hinge-2h`."""
     return config.name.split(" ")[0]
 
 
 def shown(name: str) -> str:
-    """How prose calls an activation or a loss."""
+    """Return the name of an activation or a loss for sentences."""
     return SHOWN.get(name, name)

@@ -1,4 +1,4 @@
-"""The outcome: what the report's first screen says, in sentences that are made from the runs."""
+"""The outcome: the first part of the report, in sentences that are made from the runs."""
 
 import textwrap
 from collections import Counter
@@ -14,7 +14,7 @@ from pipeline.report.statements import Claim, Judgement, Verdict
 from pipeline.report.statistics import CONFIDENCE
 
 WIDTH: Final = 120
-"""Prose is broken into lines of this width, so that the document reads well where it is not rendered."""
+"""Lines of prose have this width, so that people can also read the document as plain text."""
 _SHORT: Final = {
     "train_accuracy": "Training accuracy (points)",
     "train_loss": "Training loss",
@@ -24,13 +24,13 @@ _SHORT: Final = {
 
 
 def prose(text: str, bullet: str = "") -> str:
-    """A paragraph, or an item of a list, in lines of WIDTH characters."""
+    """Break a paragraph, or an item of a list, into lines of WIDTH characters."""
     return textwrap.fill(text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet),
                          break_long_words=False, break_on_hyphens=False)  # fmt: skip
 
 
 def standing_alone(reading: Reading, networks: Sequence[TrainingConfig]) -> str:
-    """What was measured on data that the publication is not about."""
+    """Say what was measured on a data set that was not published."""
     ordered = by_accuracy(reading, networks)
     alone = "The publication is about MNIST, so that nothing of it is compared with these runs."
     if not ordered:
@@ -43,7 +43,7 @@ def standing_alone(reading: Reading, networks: Sequence[TrainingConfig]) -> str:
 
 
 def reproduction(cells: Sequence[Cell]) -> Iterator[str]:
-    """How many of the published figures are reproduced, which are not, and by how much."""
+    """Say how many published values are reproduced, which are not, and by how much they differ."""
     if not cells:
         return
     count = Counter(each.kind for each in cells)
@@ -75,7 +75,7 @@ def _of_metric(metric: str, cells: Sequence[Cell]) -> str:
 
 
 def effort(found: Sequence[Measured]) -> str:
-    """How long the runs took, and on what."""
+    """Say how long the runs took, and on which machines."""
     seconds = sum(run.metrics["train_seconds"] for run in found)
     elapsed = max(run.ended for run in found) - min(run.started for run in found)
     machines = " and ".join(sorted({run.machine for run in found} - {""}))
@@ -93,7 +93,7 @@ def _duration(seconds: float) -> str:
 
 
 def reasons(claim: Claim) -> Iterator[str]:
-    """A claim with each of its statements, its number, and the pairs that are the other way round."""
+    """Yield a claim with its statements, the number for each, and the pairs that contradict a statement."""
     yield f"### Claim {claim.number}"
     yield prose(f"{claim.text} **{claim.verdict}.**")
     yield "\n".join(prose(_reason(each), "- ") for each in claim.judgements)

@@ -1,4 +1,4 @@
-"""The report's pictures, drawn as vectors: curves of all networks, published figures beside measured ones, claims."""
+"""The report's pictures as SVG: learning curves, networks beside published values, and claims."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ _LABELS: Final = {"loss": "loss", "accuracy": "accuracy (%)"}
 
 
 def save(figure: "Figure", file: Path) -> None:
-    """Write a figure as SVG; the same figure gives the same bytes."""
+    """Write a figure as SVG; the same figure always gives the same bytes."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": file.stem, "svg.fonttype": "none"}):
@@ -43,14 +43,14 @@ def save(figure: "Figure", file: Path) -> None:
 
 
 def curves(reading: Reading, kind: str) -> "Figure | None":
-    """The loss or the accuracy of every network by epoch, a panel for each; bands reach from lowest to highest seed.
+    """Draw loss or accuracy of each network by epoch; a band shows the lowest and the highest seed.
 
     Args:
-        reading: that has the runs.
+        reading: the reading with the runs.
         kind: "loss" or "accuracy".
 
     Returns:
-        The figure; None where no network has a curve.
+        The figure, with a panel for each network; None if no network has a curve.
     """
     from matplotlib.figure import Figure
 
@@ -73,7 +73,7 @@ def curves(reading: Reading, kind: str) -> "Figure | None":
 
 
 def _panel(axes: "Axes", reading: Reading, config: TrainingConfig, kind: str) -> bool:
-    """Draw the curves of one network; returns whether it has any."""
+    """Draw the curves of one network; return whether it has any."""
     axes.grid(alpha=0.3)
     if kind == "loss":
         axes.set_yscale("log")
@@ -91,14 +91,14 @@ def _panel(axes: "Axes", reading: Reading, config: TrainingConfig, kind: str) ->
 
 
 def curve_by_seed(reading: Reading, config: TrainingConfig, metric: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The epochs, and a curve for each seed, (seeds, epochs); training curves are means over the epochs of a point."""
+    """Return the epochs of evaluations, and the curve of each seed (seeds, epochs); training curves are averaged."""
     grid = np.arange(config.test_epoch, config.max_epoch + 1, config.test_epoch, dtype=float)
     found = [curve for run in reading.of(config)[:SEEDS_WITH_CURVES] if (curve := reading.runs.curve(run, metric))]
     return grid, np.array([_thinned(np.asarray(curve), grid) for curve in found])
 
 
 def _thinned(curve: NDArray[Any], grid: NDArray[Any]) -> NDArray[Any]:
-    """The mean of a curve's points since the last epoch of the grid; without points there, the line between others."""
+    """Average a curve's points up to each epoch of the grid since the one before; interpolate where there are none."""
     positions = np.searchsorted(grid, curve[:, 0] - 1e-9)
     inside = positions < len(grid)
     counts = np.bincount(positions[inside], minlength=len(grid))
@@ -107,7 +107,7 @@ def _thinned(curve: NDArray[Any], grid: NDArray[Any]) -> NDArray[Any]:
 
 
 def networks(measured: Sequence[OverSeeds]) -> "Figure":
-    """A row for each network: the mean, where a further seed would lie, and the published figure where there is one."""
+    """Draw a row for each network: mean, prediction interval of one more seed, and published value."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 1 + 0.27 * len(measured)), layout="constrained")
@@ -128,7 +128,7 @@ def networks(measured: Sequence[OverSeeds]) -> "Figure":
 
 
 def forest(claims: Sequence[Claim]) -> "Figure | None":
-    """The mean difference of every statement with its interval: accuracies in points, the others as ratios."""
+    """Draw the mean difference of each statement with its interval: accuracies in points, all others as ratios."""
     from matplotlib.figure import Figure
 
     found = [(claim, each) for claim in claims for each in claim.judgements if each.measure and each.overall]
@@ -186,11 +186,11 @@ def _verdict_handles() -> list[Any]:
 
 
 def by_learning_rate(lines: Mapping[str, Mapping[float, Sequence[float]]], known: Mapping[float, float]) -> "Figure":
-    """Test accuracy by learning rate.
+    """Draw test accuracy by learning rate.
 
     Args:
-        lines: measured, by name, a line for each; several values of a rate are seeds.
-        known: the published ones, which have no line.
+        lines: for each line's name the accuracies by learning rate, one for each seed.
+        known: the published accuracies by learning rate, drawn without a line.
     """
     from matplotlib.figure import Figure
 

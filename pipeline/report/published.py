@@ -1,4 +1,4 @@
-"""The figures of the published study, as it printed them."""
+"""The values of the published study, as it printed them."""
 
 import csv
 from dataclasses import dataclass, replace
@@ -9,18 +9,18 @@ from typing import Final
 from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 
 DATASET: Final = "mnist"
-"""The data set that every published figure is of."""
+"""The data set of all published values."""
 _CLASSES: Final = 10
 
 
 @dataclass(frozen=True)
 class PublishedRun:
-    """A network of the published study; a figure it did not print is absent.
+    """A network of the published study; a metric that it did not print is missing.
 
     Attributes:
-        study: the published study it belongs to, or "networks".
-        config: its hyperparameters.
-        metrics: by name: accuracies from 0 to 1, losses in the published convention, seconds.
+        study: the published study that the network belongs to, or "networks".
+        config: the network's hyperparameters.
+        metrics: values by metric: accuracies from 0 to 1, losses in the published convention, seconds.
     """
 
     study: str
@@ -30,38 +30,39 @@ class PublishedRun:
 
 @cache
 def networks() -> tuple[PublishedRun, ...]:
-    """The 18 networks."""
+    """Return the 18 networks of the grid."""
     return tuple(_run("networks", row) for row in _rows("networks.csv"))
 
 
 @cache
 def studies() -> tuple[PublishedRun, ...]:
-    """The studies of the weak network."""
+    """Return the networks of the studies of Sigmoid + Euclidean and Sigmoid + hinge."""
     return tuple(_run(row.pop("study"), row) for row in _rows("sweeps.csv"))
 
 
 @cache
 def best_learning_rate() -> PublishedRun:
-    """The best of the published learning rates."""
+    """Return the most accurate network of the study of learning rates."""
     return max((run for run in studies() if run.study == "learning_rate"), key=lambda run: run.metrics["test_accuracy"])
 
 
 @cache
 def find(config: TrainingConfig) -> PublishedRun | None:
-    """The published run of a configuration, whatever that has for what the publication left open, or None."""
+    """Return the published network of a configuration, or None; what the publication does not state is ignored."""
     known = {each.config: each for each in (*networks(), *studies())}
     return known.get(_as_published(config))
 
 
 def covers(config: TrainingConfig) -> bool:
-    """Whether the publication is about the data set of a network."""
+    """Whether the publication is about the data set of a configuration."""
     return config.dataset == DATASET
 
 
 def in_published_convention(config: TrainingConfig, metric: str, value: float) -> float:
-    """A measured figure as the publication would have printed it, where it is of the publication's data.
+    """Convert a measured value to the published convention; on other data sets, it stays as it is.
 
-    Its cross-entropy is the mean over all elements of a batch, a tenth of the usual batch mean with MNIST's 10 classes.
+    The published cross-entropy is the mean over images and classes. For MNIST's 10 classes, this is a tenth of the mean
+    over images.
     """
     if not covers(config):
         return value

@@ -1,4 +1,4 @@
-"""A reading: one way to fill in what the publication leaves open, and the runs that were made so."""
+"""A reading is one assumption about the initial weights, because the publication does not state them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ from pipeline.report.measured import Measured, Runs
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """The runs of the published networks under one initialisation of some of them.
+    """The runs of the published networks under one assumption about their initial weights.
 
     Attributes:
-        name: as tables show it.
-        runs: all runs of the data set.
-        init_std: of the networks with `losses`; None leaves every network as the report has it.
-        losses: the losses whose networks have `init_std`; the other networks are as the report has them.
-        lender: the reading with several seeds whose variance a reading of one seed borrows.
+        name: the name for tables.
+        runs: all runs on the data set.
+        init_std: the initialisation of the networks with `losses`; None if all networks have that of the report.
+        losses: the losses of the networks that `init_std` applies to; all others have the report's initialisation.
+        lender: a reading with several seeds, whose variance is used if this reading has only one seed.
     """
 
     name: str
@@ -28,14 +28,14 @@ class Reading:
 
     @property
     def base(self) -> TrainingConfig:
-        """The hyperparameters that the report is asked for."""
+        """The data set and the hyperparameters of the report."""
         return self.runs.base
 
     def config(self, config: TrainingConfig) -> TrainingConfig:
-        """A network's configuration under this reading."""
+        """Return a network's configuration under this reading."""
         reinitialised = self.init_std is not None and config.loss in self.losses
         return replace(config, init_std=self.init_std) if reinitialised else config
 
     def of(self, config: TrainingConfig) -> list[Measured]:
-        """The runs of a network under this reading, by seed."""
+        """Return the runs of a network under this reading, in the order of seeds."""
         return self.runs.of(self.config(config))

@@ -1,4 +1,4 @@
-"""Whether a published figure is reproduced: whether it is one that a further seed could have given."""
+"""Whether a published value is reproduced, that is, whether one more seed could give it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +14,15 @@ from pipeline.report.reading import Reading
 from pipeline.report.statistics import Spread, pooled, prediction_interval
 
 TOO_WIDE: Final = 0.005
-"""An interval of accuracies that reaches farther to each side than half a percentage point tells nothing."""
+"""If the interval of an accuracy reaches farther than this to each side, the comparison means nothing."""
 TOO_WIDE_LOSS: Final = 0.1
-"""The same for losses, as a share of the published one."""
+"""The same limit for losses, as a share of the published loss."""
 REPRODUCED_METRICS: Final = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
-"""The metrics that the publication states of every network, but for times, which are of another machine."""
+"""The metrics that the publication states for every network, except times, which depend on the machine."""
 
 
 class Mark(StrEnum):
-    """What a cell says of its published figure."""
+    """The result of comparing a measured with a published value."""
 
     REPRODUCED = "reproduced"
     OUTSIDE = "outside"
@@ -32,13 +32,13 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """A metric of a network over its seeds.
+    """A metric of a network for all its seeds.
 
     Attributes:
         config: the network.
-        metric: its name.
-        values: measured, one for each seed, in the published convention.
-        interval: where one more seed would lie with 95 % probability; None where that is unknown.
+        metric: the metric's name.
+        values: the measured value for each seed, in the published convention.
+        interval: the 95 % prediction interval of one more seed; None if it is unknown.
     """
 
     config: TrainingConfig
@@ -48,27 +48,27 @@ class OverSeeds:
 
     @property
     def ends(self) -> str:
-        """The ends of the interval, joined by `, `; empty where they are unknown."""
+        """The ends of the interval, separated by a comma; empty if the interval is unknown."""
         return ", ".join(map(self.format, self.interval)) if self.interval else ""
 
     @property
     def text(self) -> str:
-        """The mean with the interval of a further seed, as a sentence shows it."""
+        """The mean and the interval, for a sentence."""
         unit = " %" if self.metric.endswith("_accuracy") else ""
         return f"{self.format(mean(self.values))}{f' [{self.ends}]' if self.ends else ''}{unit}"
 
     def format(self, value: float) -> str:
-        """A value of the metric in the unit of the published tables."""
+        """Format a value in the unit of the published tables."""
         return f"{100 * value:.2f}" if self.metric.endswith("_accuracy") else f"{value:.4f}"
 
 
 @dataclass(frozen=True)
 class Cell(OverSeeds):
-    """A metric of a network beside the published figure.
+    """A metric of a network for all its seeds, compared with the published value.
 
     Attributes:
-        theirs: the published figure.
-        kind: the mark.
+        theirs: the published value.
+        kind: the result of the comparison.
     """
 
     theirs: float
@@ -76,12 +76,12 @@ class Cell(OverSeeds):
 
     @property
     def difference(self) -> float:
-        """Measured minus published."""
+        """The measured mean minus the published value."""
         return mean(self.values) - self.theirs
 
     @property
     def beyond(self) -> float:
-        """How far the published figure lies outside the interval; below zero where the interval lies above it."""
+        """The signed distance of the published value from the interval; negative below the interval, 0 inside."""
         if self.interval is None or self.kind is not Mark.OUTSIDE:
             return 0.0
         low, high = self.interval
@@ -89,21 +89,21 @@ class Cell(OverSeeds):
 
     @property
     def sign(self) -> str:
-        """The mark as tables show it."""
+        """The sign of the result in tables."""
         if self.kind is Mark.OUTSIDE:
             return f"✗ by {self.format(abs(self.beyond))}"
         return {Mark.REPRODUCED: "✓", Mark.TOO_WIDE: "~"}.get(self.kind, "?")
 
 
 def cell(reading: Reading, config: TrainingConfig, metric: str) -> Cell | None:
-    """A cell of the published tables; None where there is no run or no published figure."""
+    """Compare a metric of a network with the published value; None if there is no run or no published value."""
     known = published.find(config)
     theirs = known.metrics.get(metric) if known else None
     return None if theirs is None else mark(reading, config, metric, theirs)
 
 
 def mark(reading: Reading, config: TrainingConfig, metric: str, theirs: float) -> Cell | None:
-    """Set a published figure beside the measured ones; None where there is no run."""
+    """Compare a metric of a network with the published value `theirs`; None if there is no run."""
     found = over_seeds(reading, config, metric)
     if found is None:
         return None
@@ -111,7 +111,7 @@ def mark(reading: Reading, config: TrainingConfig, metric: str, theirs: float) -
 
 
 def over_seeds(reading: Reading, config: TrainingConfig, metric: str) -> OverSeeds | None:
-    """A metric of a network over its seeds; None where there is no run."""
+    """Return a metric of a network for all its seeds; None if there is no run."""
     runs = reading.of(config)
     if not runs:
         return None
@@ -121,12 +121,12 @@ def over_seeds(reading: Reading, config: TrainingConfig, metric: str) -> OverSee
 
 
 def shown_values(runs: Sequence[Measured], metric: str) -> list[float]:
-    """A figure of runs in the published convention."""
+    """Return a metric of each run, in the published convention."""
     return [published.in_published_convention(run.config, metric, run.metrics[metric]) for run in runs]
 
 
 def pooled_spread(reading: Reading, config: TrainingConfig, metric: str) -> Spread | None:
-    """The deviation over seeds, pooled over the networks of the grid that have the same loss."""
+    """Estimate the standard deviation over seeds from all networks of the grid with the same loss."""
     lender = reading.lender or reading
     networks = published_networks(replace(lender.base, loss=config.loss))
     return pooled(shown_values(lender.of(each), metric) for each in networks if each.loss == config.loss)
@@ -143,7 +143,7 @@ def _kind(metric: str, theirs: float, interval: tuple[float, float] | None) -> M
 
 
 def by_accuracy(reading: Reading, networks: Sequence[TrainingConfig]) -> list[OverSeeds]:
-    """The test accuracy of every network that has runs, the highest first."""
+    """Return the test accuracy of each network that has runs, the highest first."""
     found = [each for config in networks if (each := over_seeds(reading, config, "test_accuracy"))]
     return sorted(found, key=lambda each: -mean(each.values))
 
@@ -151,10 +151,10 @@ def by_accuracy(reading: Reading, networks: Sequence[TrainingConfig]) -> list[Ov
 def cells(
     reading: Reading, networks: Sequence[TrainingConfig], metrics: Sequence[str] = REPRODUCED_METRICS
 ) -> list[Cell]:
-    """Every cell of networks that has a measured and a published figure."""
+    """Compare all metrics of networks for which there are both runs and a published value."""
     return [found for config in networks for metric in metrics if (found := cell(reading, config, metric))]
 
 
 def sum_of_squares(found: Sequence[Cell], metric: str = "test_accuracy") -> float:
-    """The sum of squared differences of an accuracy, in squared percentage points."""
+    """Add up the squared differences of an accuracy from the published values, in squared percentage points."""
     return sum((100 * each.difference) ** 2 for each in found if each.metric == metric)

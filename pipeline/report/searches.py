@@ -1,4 +1,4 @@
-"""What the searches found, as text and tables."""
+"""The results of finished searches, as sentences and tables."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from pipeline.report.tables import cell
 
 
 def sentence(reading: Reading, search: Search) -> str:
-    """The test accuracy of a search's best configuration, with its interval, and its gain over the baseline."""
+    """Say in a sentence which test accuracy a search's best configuration has, and its gain over the baseline."""
     named = f"`{search.study}`: {_values(search, search.best)}"
     estimate = accuracy(reading, search)
     if estimate is None:
@@ -35,12 +35,12 @@ def sentence(reading: Reading, search: Search) -> str:
 
 
 def baseline(search: Search) -> TrainingConfig:
-    """The configuration that the search is to better, as it is retrained on all training images."""
+    """Return the baseline of a search, as it is retrained on all training images."""
     return replace(search.first or search.trials[0].config, validation=False)
 
 
 def _searched(search: Search) -> list[str]:
-    """The hyperparameters that a search varied."""
+    """Return the names of the hyperparameters that a search varied."""
     return [name for name in search.space if name in search.best.parameters()]
 
 
@@ -54,9 +54,9 @@ def _values(search: Search, config: TrainingConfig) -> str:
 
 
 def accuracy(reading: Reading, search: Search) -> Estimate | None:
-    """The test accuracy of the best configuration, with the chance of seeds and images; None without a run.
+    """Estimate the test accuracy of the best configuration, with its variance over seeds and images, or return None.
 
-    One seed has the variance over seeds of the grid's networks with the same loss.
+    If there is only one seed, the variance over seeds is that of the grid's networks with the same loss.
     """
     runs = reading.runs.of(search.best)
     if not runs:
@@ -73,7 +73,7 @@ def accuracy(reading: Reading, search: Search) -> Estimate | None:
 
 
 def standing(search: Search) -> str:
-    """How the study of a search stands."""
+    """Describe the study of a search: its run, its space, its trials, and how its best configuration was tested."""
     space = ", ".join(f"{name} {value}" for name, value in search.space.items())
     return (
         f"Run `{search.run_id}`; space: {space}. {search.summary} The validation images are the last sixth of the "
@@ -82,7 +82,7 @@ def standing(search: Search) -> str:
 
 
 def configurations(reading: Reading, search: Search) -> str:
-    """The best configuration of a search beside the published best and the baseline."""
+    """Format the best configuration of a search, the baseline, and the published best if it is of the same network."""
     of_trials = {trial.config: trial.accuracy for trial in search.trials if trial.state == "complete"}
     names = _searched(search)
     rows = []
@@ -100,7 +100,7 @@ def configurations(reading: Reading, search: Search) -> str:
 
 
 def trials(search: Search) -> str:
-    """Every trial of a search, as its run has them, or those that its study trained itself."""
+    """Format all trials of a search; if its run has no such table, only the trials that have a run of this study."""
     if search.table:
         return search.table
     names = _searched(search)

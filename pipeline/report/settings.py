@@ -1,4 +1,4 @@
-"""Which hyperparameters the report is about: those that were asked for, or the only ones that there are runs of."""
+"""The hyperparameters of the report: the requested ones, or those of the finished runs if these all have the same."""
 
 from collections import Counter
 from dataclasses import fields, replace
@@ -10,17 +10,20 @@ from pipeline.report.measured import Runs
 from pipeline.report.networks import all_networks, of_base
 
 _OF_EACH_NETWORK = ("hidden_sizes", "activation", "loss", "seed", "disp_freq", "test_epoch")
-"""What a report shows side by side, or what changes no result."""
+"""What differs within one report, or changes no result."""
 
 
 def chosen(runs: Runs) -> tuple[TrainingConfig, str]:
-    """The base of the report, and a sentence about it if it is not the one that was asked for.
+    """Choose the hyperparameters of the report.
 
     Args:
-        runs: of the base that was asked for.
+        runs: the runs with the requested hyperparameters.
+
+    Returns:
+        The hyperparameters, and a sentence about them if they are not the requested ones.
 
     Raises:
-        UsageError: naming the flags to give, if there are runs of several other settings.
+        UsageError: there are only runs with several other settings; the message names the options to give.
     """
     base = runs.base
     studied = [of_base(base, each) for configs in STUDIES.values() for each in configs]
@@ -41,7 +44,7 @@ def chosen(runs: Runs) -> tuple[TrainingConfig, str]:
 
 
 def _names() -> list[str]:
-    """The hyperparameters that are options of the report."""
+    """Return the hyperparameters that are options of the report."""
     others = {*_OF_EACH_NETWORK, "dataset", "validation"}
     return [item.name for item in fields(TrainingConfig) if item.name not in others]
 
@@ -51,7 +54,7 @@ def _settings(config: TrainingConfig) -> TrainingConfig:
 
 
 def _flags(settings: TrainingConfig) -> str:
-    """The options that differ from the published values, as `mlflow run` takes them."""
+    """Format the options of `mlflow run` for all hyperparameters that differ from the published values."""
     forms = {item.name: item.metadata.get("format", str) for item in fields(TrainingConfig)}
     values = {name: getattr(settings, name) for name in _names()}
     changed = {name: value for name, value in values.items() if value != getattr(TrainingConfig, name)}

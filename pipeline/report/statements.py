@@ -1,8 +1,9 @@
-"""What a published conclusion says, statement by statement, and the verdict of the runs on each.
+"""The statements of a published conclusion, and the verdict of the runs on each.
 
-A statement names a region in which its number has to lie: above zero for "is more accurate than", between two bounds
-for "about equal". It holds where a test decides that the number lies inside, is refuted where a test decides that the
-number lies outside, and is not decided otherwise. The tests of a claim are corrected together (Holm).
+A statement compares networks and claims that a number, such as the mean difference in accuracy, lies in a region: above
+zero for "is more accurate than", between two bounds for "about equal". A statement holds if a test shows that the
+number is inside the region. It is refuted if a test shows that the number is outside. Otherwise it is not decided. The
+tests of a claim are corrected for their number (Holm).
 """
 
 import math
@@ -21,7 +22,7 @@ ALPHA: Final = 1 - CONFIDENCE
 
 
 class Verdict(StrEnum):
-    """What the runs say of a statement."""
+    """What the runs show about a statement."""
 
     HOLDS = "holds"
     REFUTED = "refuted"
@@ -30,32 +31,32 @@ class Verdict(StrEnum):
 
     @property
     def short(self) -> str:
-        """The verdict as a table has it."""
+        """The verdict in a table."""
         return {Verdict.OPEN: "not decided", Verdict.MISSING: "no runs"}.get(self, str(self))
 
 
 @dataclass(frozen=True)
 class Region:
-    """Where a number has to lie: between two bounds, of which one may be infinite."""
+    """The numbers for which a statement is true: those between two bounds, of which one may be infinite."""
 
     low: float = -math.inf
     high: float = math.inf
 
     def contains(self, value: float) -> bool:
-        """Whether a value lies inside."""
+        """Whether a number is in the region."""
         return self.low < value < self.high
 
     def share(self, values: Sequence[float]) -> float:
-        """The share of values that lie inside; one that lies on a bound counts half."""
+        """Return the share of numbers in the region; a number on a bound counts half."""
         inside = [0.5 if value in (self.low, self.high) else float(self.contains(value)) for value in values]
         return sum(inside) / len(inside)
 
     def nearest(self, value: float) -> float:
-        """The bound from which a value is the least far away."""
+        """Return the bound that is nearest to a number."""
         return min((self.low, self.high), key=lambda bound: abs(value - bound))
 
     def p(self, estimate: Estimate) -> float:
-        """The p of the test that decides on which side of the nearest bound the mean lies."""
+        """Return the p-value of the test whether the mean differs from the nearest bound."""
         return estimate.p(self.nearest(estimate.mean))
 
 
@@ -65,16 +66,16 @@ BELOW_ZERO: Final = Region(high=0.0)
 
 @dataclass(frozen=True)
 class Statement:
-    """One thing that a claim says, as the runs have it before any correction.
+    """One statement of a claim, with what the runs measured, before any correction.
 
     Attributes:
-        text: what it says.
-        measure: what networks are compared by.
-        region: where the mean difference over the pairs has to lie.
-        overall: the mean over the pairs; None where networks are missing.
-        pairs: each pair by itself.
-        missing: the networks without which it cannot be judged.
-        note: what is to be added to the number, as "ReLU is the best".
+        text: the statement.
+        measure: the quantity by which networks are compared.
+        region: the region in which the mean difference over the pairs has to be.
+        overall: the mean difference over the pairs; None if networks have no runs.
+        pairs: the difference of each pair.
+        missing: the networks without runs.
+        note: a remark about the number, such as "against ReLU".
     """
 
     text: str
@@ -88,7 +89,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """A pair with its adjusted p, the level of its test, its verdict and the share of seeds that bear it out."""
+    """A pair with its adjusted p-value, the level of its test, its verdict, and the share of seeds that agree."""
 
     comparison: Comparison
     p: float
@@ -98,7 +99,7 @@ class JudgedPair:
 
     @property
     def name(self) -> str:
-        """The first network, which tells the pair from the others of its statement."""
+        """The name of the first network, which distinguishes the pair from others of its statement."""
         return label(self.comparison.pairs[0][0])
 
 
@@ -107,18 +108,18 @@ class Judgement:
     """A statement with its verdict.
 
     Attributes:
-        text: what it says.
-        verdict: of the runs.
-        number: the number that decides, with its interval.
-        measure: of the number; None where no networks are compared.
-        overall: the comparison that decides; None where no networks are compared.
-        p: adjusted.
-        level: of the interval.
-        share: of the seeds that bear it out.
-        pairs: each pair by itself.
-        missing: the networks without which it cannot be judged.
-        remedy: what would decide a statement that is not decided.
-        region: where the number has to lie; None where no networks are compared.
+        text: the statement.
+        verdict: the verdict of the runs.
+        number: the number that decides, with its interval, as text.
+        measure: the quantity by which networks are compared; None if the statement compares none.
+        overall: the comparison that decides; None if the statement compares no networks.
+        p: the adjusted p-value.
+        level: the level of the interval.
+        share: the share of seeds that agree with the statement.
+        pairs: each pair with its own verdict.
+        missing: the networks without runs.
+        remedy: what would decide an undecided statement.
+        region: the region of the number; None if the statement compares no networks.
     """
 
     text: str
@@ -136,18 +137,18 @@ class Judgement:
 
     @property
     def reversed_pairs(self) -> list[JudgedPair]:
-        """The pairs that are decided against the statement."""
+        """The pairs that contradict the statement."""
         return [pair for pair in self.pairs if pair.verdict is Verdict.REFUTED]
 
     @property
     def sentence(self) -> str:
-        """The verdict in words, with what would decide it where nothing does."""
+        """The verdict in words; for an undecided statement, also what would decide it."""
         return f"{self.verdict}: {self.remedy}" if self.remedy else str(self.verdict)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A published conclusion, its statements judged; `text` is as published, `title` names it in a table."""
+    """A published conclusion with its judged statements; `text` is the published one, `title` is for tables."""
 
     number: int
     title: str
@@ -156,12 +157,12 @@ class Claim:
 
     @property
     def missing(self) -> list[TrainingConfig]:
-        """The networks that have yet to be trained."""
+        """The networks that have no runs yet."""
         return list(dict.fromkeys(config for each in self.judgements for config in each.missing))
 
     @property
     def verdict(self) -> str:
-        """How many statements hold, are refuted and are open: `3 of 5 hold, 1 refuted, 1 open`."""
+        """The numbers of statements by verdict: `3 of 5 hold, 1 refuted, 1 open`."""
         count = Counter(each.verdict for each in self.judgements)
         total = len(self.judgements)
         parts = [f"{count[Verdict.HOLDS]} of {total} {'holds' if total == 1 else 'hold'}"]
@@ -172,9 +173,9 @@ class Claim:
 
 
 def judge(statements: Sequence[Statement | Judgement]) -> list[Judgement]:
-    """Judge the statements of one claim together; those that are judged already stay as they are.
+    """Judge all statements of one claim; those that are judged already stay as they are.
 
-    The verdicts of the statements are one family of tests, the verdicts of their pairs another one.
+    The tests of the statements are corrected together, and so are the tests of all their pairs.
     """
     compared = [each for each in statements if isinstance(each, Statement) and each.overall is not None]
     overall = iter(holm([each.region.p(each.overall.estimate) for each in compared if each.overall]))
@@ -223,7 +224,7 @@ def _verdict(estimate: Estimate, region: Region, p: float) -> Verdict:
 
 
 def remedy(estimate: Estimate, region: Region, level: float) -> str:
-    """What would decide a statement that is not decided: a number of seeds, or nothing of that kind."""
+    """Say what would decide an undecided statement: a number of seeds, or that more seeds do not help."""
     if estimate.error is None:
         return "one seed leaves its chance unknown"
     seeds = estimate.shifted(-region.nearest(estimate.mean)).deciding_seeds(level)

@@ -1,11 +1,11 @@
-"""How sure a measured difference is, with every source of its chance: the seeds and the test images.
+"""How certain a measured difference is, given that seeds and test images are random samples.
 
-Two networks compared on the same seeds and test images leave a table of differences, a row for each seed and a column
-for each image. Both rows and columns are samples: other seeds, or other images, would have given another mean. So the
-variance of the mean is the sum of what the seeds and what the images contribute (crossed random effects), estimated
-from the mean squares of a two-way analysis of variance, and the interval is Student's with the degrees of freedom of
-Satterthwaite (1946), "An approximate distribution of estimates of variance components". Where the images hardly vary
-and there are three seeds, such an interval covers 92.7 % in place of 95 %; with five seeds it covers 94.7 %.
+Two networks with the same seeds and test images give a table of differences, with a row for each seed and a column for
+each image. Rows and columns are samples, because other seeds or images would give another mean. So the variance of the
+mean is the sum of a part from seeds and a part from images (crossed random effects). Both are estimated from the mean
+squares of a two-way analysis of variance. The confidence interval is Student's, with the degrees of freedom of
+Satterthwaite (1946), "An approximate distribution of estimates of variance components". If images hardly vary, such an
+interval covers the true mean in 92.7 % of cases with three seeds, and in 94.7 % with five seeds, instead of 95 %.
 """
 
 import math
@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 
 CONFIDENCE: Final = 0.95
 MOST_SEEDS: Final = 1000
-"""More seeds than these are not proposed to anybody."""
+"""The report never proposes more seeds than this."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean difference and the variance of that mean, by the source that it comes from.
+    """A mean difference, and the variance of this mean from each of its two sources.
 
     Attributes:
-        mean: of the differences.
-        seeds: how many there are.
-        of_seeds: the variance of the mean that more seeds would reduce; None where one seed leaves it unknown.
+        mean: the mean difference.
+        seeds: the number of seeds.
+        of_seeds: the part of the variance that more seeds would reduce; None if there is only one seed.
         seed_freedom: degrees of freedom of `of_seeds`.
-        of_images: the variance of the mean that only more images would reduce.
+        of_images: the part of the variance that only more images would reduce.
         image_freedom: degrees of freedom of `of_images`.
 
     Example:
@@ -49,28 +49,25 @@ class Estimate:
 
     @property
     def error(self) -> float | None:
-        """The standard error of the mean, None where it is unknown."""
+        """The standard error of the mean; None if it is unknown."""
         return None if self.of_seeds is None else math.sqrt(self.of_seeds + self.of_images)
 
     @property
     def freedom(self) -> float:
-        """Satterthwaite's degrees of freedom of the standard error."""
+        """The degrees of freedom of the standard error, by Satterthwaite's formula."""
         seeds = self.of_seeds or 0.0
         weighted = seeds**2 / max(self.seed_freedom, 1) + self.of_images**2 / self.image_freedom
         return (seeds + self.of_images) ** 2 / weighted if weighted else self.seed_freedom
 
     def interval(self, level: float = CONFIDENCE) -> tuple[float, float] | None:
-        """The interval that covers the true mean with probability `level`; None where the error is unknown."""
+        """Return the confidence interval of the mean; None if the standard error is unknown."""
         if self.error is None:
             return None
         half = quantile(level, self.freedom) * self.error if self.error else 0.0
         return self.mean - half, self.mean + half
 
     def p(self, bound: float = 0.0) -> float:
-        """The probability of a mean as far from `bound` as this one, or farther, if `bound` were the true mean.
-
-        It is 1 where the error is unknown: nothing is decided then.
-        """
+        """Return the p-value of the two-sided test that the true mean is `bound`; 1 if the error is unknown."""
         from scipy.special import stdtr
 
         if self.error is None:
@@ -80,45 +77,45 @@ class Estimate:
         return float(2 * stdtr(self.freedom, -abs(self.mean - bound) / self.error))
 
     def lent(self, lender: "Estimate") -> "Estimate":
-        """This mean of one seed with the variance that the same comparison has over the seeds of another reading."""
+        """Return this estimate of one seed with the variances of the same comparison under another reading."""
         if lender.of_seeds is None:
             return self
         return replace(self, of_seeds=lender.of_seeds * lender.seeds / self.seeds, seed_freedom=lender.seed_freedom,
                        of_images=lender.of_images, image_freedom=lender.image_freedom)  # fmt: skip
 
     def shifted(self, by: float) -> "Estimate":
-        """The estimate of differences that are larger by a constant."""
+        """Return the estimate after a constant is added to all differences."""
         return replace(self, mean=self.mean + by)
 
     def with_seeds(self, seeds: int) -> "Estimate":
-        """The estimate to be expected from another number of seeds, if mean and variances stay as they are."""
+        """Return the estimate to expect from another number of seeds, if mean and variances stay the same."""
         of_seeds = None if self.of_seeds is None else self.of_seeds * self.seeds / seeds
         return replace(self, seeds=seeds, of_seeds=of_seeds, seed_freedom=seeds - 1)
 
     def deciding_seeds(self, level: float = CONFIDENCE) -> int | None:
-        """The number of seeds that would decide a difference of this size; None where no number of seeds can.
+        """Return how many seeds would make a difference of this size significant; None if no number of seeds can.
 
-        A number above MOST_SEEDS stands for all that are larger.
+        A number above MOST_SEEDS is returned as MOST_SEEDS + 1.
         """
         if self.of_seeds is None:
             return None
         if not self.mean:
             return MOST_SEEDS + 1
-        if self.of_images and replace(self, of_seeds=0.0).p() > 1 - level:  # as with infinitely many seeds
+        if self.of_images and replace(self, of_seeds=0.0).p() > 1 - level:  # with infinitely many seeds
             return None
         numbers = range(self.seeds + 1, MOST_SEEDS + 1)
         return self.seeds + 1 + bisect_left(numbers, True, key=lambda seeds: self.with_seeds(seeds).p() <= 1 - level)
 
 
 def paired(values: Sequence[float]) -> Estimate:
-    """The mean of differences that are paired by seed, with the variance over the seeds."""
+    """Estimate the mean of differences that are paired by seed, with the variance over seeds."""
     seeds = len(values)
     of_seeds = float(np.var(values, ddof=1)) / seeds if seeds > 1 else None
     return Estimate(float(np.mean(values)), seeds, of_seeds, seeds - 1)
 
 
 def crossed(differences: NDArray[Any]) -> Estimate:
-    """The mean of differences that are paired by seed and image, (seeds, images), with the variance of both sources."""
+    """Estimate the mean of differences (seeds, images), with the variances over seeds and over images."""
     seeds, images = differences.shape
     if seeds == 1:
         return Estimate(float(differences.mean()), 1, None, 0, float(differences.var(ddof=1)) / images, images - 1)
@@ -141,10 +138,10 @@ class MeanSquares(NamedTuple):
 
 
 def from_mean_squares(mean: float, seeds: int, images: int, squares: MeanSquares) -> Estimate:
-    """The estimate that a table's mean and mean squares give.
+    """Compute the estimate from the mean and the mean squares of a table.
 
-    The seeds contribute their full mean square, which holds the residual of the images that each of them saw; the
-    images contribute what their mean square has beyond the residual. An estimate of theirs below zero counts as zero.
+    The part of seeds is their complete mean square, because it contains the residual of the images. The part of images
+    is only the excess of their mean square over the residual, or 0 if there is none.
     """
     of_images = max(squares.images - squares.residual, 0.0)
     cells = seeds * images
@@ -152,17 +149,17 @@ def from_mean_squares(mean: float, seeds: int, images: int, squares: MeanSquares
 
 
 def quantile(level: float, freedom: float) -> float:
-    """How many standard errors an interval reaches to both sides of its mean (Student's t)."""
+    """Return the half-width of a confidence interval in standard errors (Student's t)."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + level) / 2))
 
 
 def holm(p_values: Sequence[float], alpha: float = 1 - CONFIDENCE) -> list[tuple[float, float]]:
-    """Correct tests that are made together (Holm, 1979): the adjusted p of each, and the level of its own test.
+    """Correct the p-values of several tests (Holm, 1979); return for each its adjusted p-value and its level.
 
-    Tests are made in the order of their p, each at `alpha` divided by the number of tests that are left, up to the
-    first one that decides nothing; those after it have its level.
+    The tests are ordered by p-value. Each has the level 1 - alpha / n, where n is the number of tests that are left.
+    After the first test that is not significant, all others have its level.
 
     Example:
         >>> holm([0.01, 0.04, 0.5])
@@ -187,7 +184,7 @@ class Spread(NamedTuple):
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
-    """The common standard deviation within groups of values; None where no group has two."""
+    """Return the common standard deviation within groups of values; None if no group has two values."""
     several = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in several)
     if not freedom:
@@ -197,11 +194,14 @@ def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
 
 
 def prediction_interval(values: Sequence[float], spread: Spread | None = None) -> tuple[float, float] | None:
-    """Where one more value would lie with probability CONFIDENCE, if it came from where these came from.
+    """Return the interval in which one more value of the same distribution lies with probability CONFIDENCE.
 
     Args:
-        values: one for each seed.
-        spread: stands for the deviation of one value alone.
+        values: a value for each seed.
+        spread: the standard deviation to use if there is only one value.
+
+    Returns:
+        The interval; None if there is only one value and no spread.
     """
     own = pooled([values]) or spread
     if own is None:

@@ -1,4 +1,4 @@
-"""The report's tables: measured beside published, in the order and orientation of the publication."""
+"""The report's tables: measured beside published values, in the layout of the publication."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -27,11 +27,11 @@ NETWORK_FIGURES: Final = {
     "test_loss": "Final test loss",
     "train_seconds": "Training time (s)",
 }
-"""The figures of a network with their captions, in the published order."""
+"""The metrics of a network with their captions, in the published order."""
 
 
 def networks(reading: Reading, depth: int, metric: str) -> str:
-    """One figure of all networks of a depth: activations down, losses across."""
+    """Format a metric of all networks of a depth: a row for each activation, a column for each loss."""
     rows = [
         [activation, *(cell(reading, network(reading.base, depth, activation, loss), metric) for loss in LOSSES)]
         for activation in ACTIVATIONS
@@ -40,14 +40,14 @@ def networks(reading: Reading, depth: int, metric: str) -> str:
 
 
 def by_difference(reading: Reading) -> str:
-    """Test accuracy and training time of every network, from the one farthest below its published figure up."""
+    """Format test accuracy and training time of every network, the one farthest below its published accuracy first."""
     found = sorted(all_networks(reading.base), key=lambda config: _difference(reading, config))
     heads = ["network", "test (%)", "95 % of seeds", "published", "diff.", "", "time (s)"]
     return markdown_table([_network_row(reading, config) for config in found], heads)
 
 
 def by_accuracy(reading: Reading) -> str:
-    """Every network that has runs, the most accurate first."""
+    """Format every network that has runs, the most accurate first."""
     rows = [
         [
             _link(each.config),
@@ -62,7 +62,7 @@ def by_accuracy(reading: Reading) -> str:
 
 
 def other_sizes(reading: Reading, configs: Sequence[TrainingConfig]) -> str:
-    """Networks without a published twin, one in a row."""
+    """Format networks of sizes that were not published, one in each row."""
     metrics = {
         "test_accuracy": "test accuracy (%)",
         "train_accuracy": "training (%)",
@@ -95,7 +95,7 @@ def _network_row(reading: Reading, config: TrainingConfig) -> list[str]:
 
 
 def study(readings: Sequence[Reading], configs: Sequence[TrainingConfig]) -> str:
-    """The networks of a study, a row for each and each initialisation that it was trained with."""
+    """Format the networks of a study, a row for each initialisation with which a network was trained."""
     rows: dict[TrainingConfig, list[object]] = {}
     for number, reading in enumerate(readings):
         for config in configs:
@@ -113,7 +113,7 @@ def _study_row(reading: Reading, config: TrainingConfig) -> list[object]:
 
 
 def cell(reading: Reading, config: TrainingConfig, metric: str) -> str:
-    """The measured figure, then the published one, the difference and the mark where there is one."""
+    """Format the measured value, and if there is a published one, also that, the difference and the result's sign."""
     if not reading.of(config):
         return MISSING
     ours = measured(reading, config, metric)
@@ -130,7 +130,7 @@ def cell(reading: Reading, config: TrainingConfig, metric: str) -> str:
 
 
 def measured(reading: Reading, config: TrainingConfig, metric: str) -> str:
-    """The mean of a figure over seeds and its standard deviation."""
+    """Format the mean of a metric over seeds, with its standard deviation."""
     runs = reading.of(config)
     if not runs:
         return MISSING
@@ -141,13 +141,13 @@ def measured(reading: Reading, config: TrainingConfig, metric: str) -> str:
 
 
 def published_seconds(config: TrainingConfig) -> float | None:
-    """The published training time, None where there is none."""
+    """Return the published training time, or None."""
     known = published.find(config)
     return known.metrics.get("train_seconds") if known else None
 
 
 def _ratio(reading: Reading, config: TrainingConfig) -> float | None:
-    """A training time as a multiple of that of the first published network; None without that."""
+    """Divide a training time by that of the first published network; None if either has no runs."""
     times = [
         [run.metrics["train_seconds"] for run in reading.of(each)]
         for each in (config, network(reading.base, 1, "relu", "euclidean"))
@@ -160,7 +160,7 @@ def _first_published_seconds() -> float:
 
 
 def depths(reading: Reading) -> str:
-    """What the second hidden layer gains and what it costs, for each pair of twins."""
+    """Format what a second hidden layer gains in accuracy and costs in time, for each pair of twins."""
     rows = []
     for two, one in depth_twins(reading.base):
         gain, ratio = (compare(reading, measure, [(two, one)]) for measure in (ACCURACY, SECONDS))
@@ -178,7 +178,7 @@ def depths(reading: Reading) -> str:
 
 
 def convergence(reading: Reading) -> str:
-    """Epochs to reach given test accuracies, a row for each network."""
+    """Format the epochs that each network needs to reach given test accuracies."""
     rows = []
     for config in all_networks(reading.base):
         by_seed = list(epochs_by_seed(reading, config).values())
@@ -198,7 +198,7 @@ def _reached(config: TrainingConfig, epochs: Sequence[float]) -> str:
 
 
 def statements(claims: Iterable[Claim]) -> str:
-    """Every statement of the claims with its verdict and the number that decides it."""
+    """Format every statement of the claims, with its verdict and the number that decides."""
     rows: list[list[object]] = []
     for claim in claims:
         rows.append([f"[{claim.number}](#claim-{claim.number})", f"**{claim.title}: {claim.verdict}**", "", ""])
@@ -207,7 +207,7 @@ def statements(claims: Iterable[Claim]) -> str:
 
 
 def pairs(claims: Iterable[Claim]) -> str:
-    """Every comparison behind the claims: of pairs, and of the mean over the pairs of a statement."""
+    """Format every comparison behind the claims: the mean of each statement, and its pairs."""
     rows = []
     for claim in claims:
         for each in claim.judgements:
@@ -225,7 +225,7 @@ def pairs(claims: Iterable[Claim]) -> str:
 
 
 def run_ids(readings: Sequence[Reading], configs: Sequence[TrainingConfig]) -> str:
-    """The runs behind the figures, and the command that makes each again."""
+    """Format the runs that the report uses, with the command that trains each again."""
     rows = []
     every = dict.fromkeys(reading.config(config) for reading in readings for config in configs)
     marked: set[str] = set()
@@ -238,16 +238,16 @@ def run_ids(readings: Sequence[Reading], configs: Sequence[TrainingConfig]) -> s
 
 
 def command(config: TrainingConfig) -> str:
-    """The command that trains a network."""
+    """Return the command that trains a network."""
     changes = [f"-P {name}={text}" for name, text in config.changes().items()]
     return " ".join(["mlflow run . -e train", *changes])
 
 
 def anchor(config: TrainingConfig) -> str:
-    """The position of a network of the grid in the table of runs."""
+    """Return the id of a network's HTML anchor in the table of runs."""
     return "run-" + re.sub(r"[^a-z0-9]+", "-", label(config).lower())
 
 
 def seeds(runs: Runs, configs: Iterable[TrainingConfig]) -> list[int]:
-    """The seeds that any of the networks was trained with."""
+    """Return all seeds with which any of the networks was trained."""
     return sorted({run.config.seed for config in configs for run in runs.of(config)})
