@@ -26,11 +26,11 @@ _Command = Callable[..., Any]
 
 
 _ARGUMENTS = "pipeline.arguments"
-"""Where click's context keeps the arguments as they were typed."""
+"""The key of click's context under which it keeps the arguments as the user typed them."""
 
 
 def _record_failure(ctx: click.Context, reason: str) -> None:
-    """Leave the reason on the run that `mlflow run` created, which otherwise has MLflow's random name and no reason."""
+    """Record name and reason on the run that `mlflow run` created, because the command failed before it could."""
     if os.environ.get("MLFLOW_RUN_ID"):
         from pipeline.tracking.launcher import record_failure
 
@@ -70,12 +70,12 @@ _TYPES: dict[str, click.ParamType[Any]] = {
 
 
 def _flag(name: str, text: str) -> Callable[[_Command], _Command]:
-    """An option with or without a value, `--force` or `--force true`, because MLproject always gives a value."""
+    """Declare an option with an optional value, `--force` or `--force true`, because MLproject always gives a value."""
     return click.option(name, is_flag=False, flag_value="true", type=bool, default=False, help=text)
 
 
 def _hyperparameters(*, without: tuple[str, ...] = (), **defaults: Any) -> Callable[[_Command], _Command]:
-    """An option for each field of TrainingConfig, under its name and with its default."""
+    """Declare an option for each field of TrainingConfig, under its name and with its default."""
 
     def add(command: _Command) -> _Command:
         for item in reversed(fields(TrainingConfig)):

@@ -129,11 +129,11 @@ def _train(
 
 
 def verify_run(run_id: str, settings: Settings) -> None:
-    """Train a finished network again, and say whether it comes out the same; nothing is written to the store.
+    """Train a finished network again and compare its metrics; nothing is written to the store.
 
     Raises:
-        UsageError: if there is no such run, or not of a network.
-        PipelineError: if a point of its metrics differs; the message says which.
+        UsageError: there is no such run, or it is not the run of a network.
+        PipelineError: a point of a metric differs; the message says which.
     """
     store = Store.open()
     run = store.find(run_id)
@@ -296,6 +296,6 @@ def reproduce(
 
 
 def _weak(base: TrainingConfig) -> TrainingConfig:
-    """The network that is searched, with the hyperparameters of `base`."""
+    """Return the network that is searched, with the hyperparameters of `base`."""
     named = ("hidden_sizes", "activation", "loss")
     return replace(base, **{name: getattr(WEAK_NETWORK, name) for name in named})

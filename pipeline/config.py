@@ -69,12 +69,13 @@ def _parameter(default: Any, text: str, **conversion: Callable[[Any], Any]) -> A
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One network and how it is trained; the defaults are the published ones.
+    """One network and how it is trained; the defaults are the published values.
 
-    Two trainings with equal configurations on equal data end in the same bits.
+    Two trainings with equal configurations and equal data give the same weights, bit for bit, on one kind of processor
+    with one version of NumPy.
 
     Raises:
-        UsageError: for a value that no training can use.
+        UsageError: no training can use one of the values.
 
     Example:
         >>> TrainingConfig(activation="gelu", loss="hinge", hidden_sizes=(256, 64)).name
@@ -168,15 +169,15 @@ class TrainingConfig:
         return " ".join([self.network, *changes])
 
     def layer_sizes(self, features: int, classes: int) -> tuple[int, ...]:
-        """The width of every layer, inputs and outputs included."""
+        """Return the width of every layer, including inputs and outputs."""
         return (features, *self.hidden_sizes, classes)
 
     def parameters(self) -> dict[str, str]:
-        """Every field as the text under which MLflow keeps it, and `hidden_layers`, by which people group runs."""
+        """Return every field as text, as MLflow keeps it, and `hidden_layers`, by which people group runs."""
         return {**{item.name: self._text(item) for item in fields(self)}, "hidden_layers": str(self.hidden_layers)}
 
     def changes(self) -> dict[str, str]:
-        """The fields whose values differ from their defaults, as text."""
+        """Return the fields whose values differ from their defaults, as text."""
         return {item.name: self._text(item) for item in fields(self) if getattr(self, item.name) != item.default}
 
     def _text(self, item: "Field[Any]") -> str:

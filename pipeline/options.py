@@ -19,7 +19,7 @@ class WholeNumber(click.ParamType[int]):
         self.minimum = minimum
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number; a text that is none is refused in one line."""
+        """Return the number; fail with one line if the text is not a whole number."""
         number = _whole(str(value))
         if number is None:
             self.fail(f"{value!r} is not a whole number.", param, ctx)
@@ -49,7 +49,7 @@ class Text(click.ParamType[Any]):
         self.parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
-        """What `parse` makes of the text."""
+        """Return the result of `parse`."""
         return self.parse(value) if isinstance(value, str) else value
 
 
@@ -62,7 +62,7 @@ class Several(click.ParamType[Any], Generic[_T]):
         self.name = f"{item.name},..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The list of values; empty if the text is."""
+        """Return the list of values, which is empty for an empty text."""
         if not isinstance(value, str):
             return value
         return [self.item.convert(part.strip(), param, ctx) for part in value.split(",") if part.strip()]
@@ -72,12 +72,12 @@ class Optional(click.ParamType[Any]):
     """Another type, or None for an empty text, because MLproject has no other way to omit a parameter."""
 
     def __init__(self, item: click.ParamType[Any]) -> None:
-        """Read the text, where there is one, as `item` does."""
+        """Read a text that is not empty as `item` does."""
         self.item = item
         self.name = item.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value, or None."""
+        """Return the value, or None."""
         return None if value == "" else self.item.convert(value, param, ctx)
 
 
@@ -85,11 +85,11 @@ class FilePath(click.Path):
     """A path in which `~` stands for the home folder: `mlflow run` quotes its parameters, so no shell replaces it."""
 
     def __init__(self) -> None:
-        """Accept any path; whether it exists is the command's to say."""
+        """Accept any path, because the command itself checks whether the path exists."""
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path, with the home folder in place of `~`."""
+        """Return the path with the home folder in place of `~`."""
         path = Path(str(super().convert(value, param, ctx)))
         try:
             return path.expanduser()

@@ -1,6 +1,6 @@
-"""No secret leaves this process: one filter for text at every way out, whoever's words carry the secret.
+"""Removing secrets from every text that leaves this process, whichever library wrote the text.
 
-The ways out are what commands say, errors, tags, parameters and texts in the tracking store, and the log.
+Such texts are the output of commands, errors, tags, parameters and texts in the tracking store, and the log.
 """
 
 import logging
@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 _MASK: Final = "***"
 _SHORTEST: Final = 4
-"""Characters below which a password is masked in addresses only: elsewhere the same letters stand by chance."""
+"""A password with fewer characters is masked in addresses only, because elsewhere the same letters occur by chance."""
 _IN_ADDRESS: Final = re.compile(r"(://[^\s/:@'\"]*):[^\s/]*@")
 _IN_QUERY: Final = re.compile(r"([?&](?:\w*password|passwd|pwd|token)=)[^&\s'\"]+", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(?P<before>[^:]*://[^:/@]*):(?P<password>.*)@(?P<after>[^@]*)")
@@ -26,7 +26,7 @@ _SECRET_NAME: Final = re.compile(
 
 
 def redacted(text: str) -> str:
-    """The text with every secret that is known, or that stands in an address, replaced by ***.
+    """Replace every known secret, and every password in an address, by ***.
 
     Example:
         >>> redacted("cannot reach postgresql://me:opensesame@host/db")
@@ -38,7 +38,7 @@ def redacted(text: str) -> str:
 
 
 def without_secrets(value: Any) -> Any:
-    """A request's argument as it may be stored: texts, alone or in lists and mappings, and MLflow's tags and params."""
+    """Remove secrets from an argument of a request: from texts, also in lists and mappings, params and tags."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, dict):
@@ -70,7 +70,7 @@ def redact_log_and_tracebacks() -> None:
 
 
 def _candidates() -> Iterator[str]:
-    """The environment's values that are secrets, or addresses that may hold one."""
+    """Yield the environment's values that are secrets, or addresses that may contain one."""
     for name, value in os.environ.items():
         if _SECRET_NAME.match(name) or ("://" in value and "@" in value):
             yield value
@@ -78,7 +78,7 @@ def _candidates() -> Iterator[str]:
 
 @cache
 def _secrets(values: tuple[str, ...]) -> list[str]:
-    """The secrets in those values, the longest first, because one may be a part of another."""
+    """Find the secrets in those values, the longest first, because one may be a part of another."""
     found: set[str] = set()
     for value in values:
         address = _ADDRESS.match(value)
@@ -90,5 +90,5 @@ def _secrets(values: tuple[str, ...]) -> list[str]:
 
 
 def _is_known(password: str, others: str) -> bool:
-    """Whether the password is also a word of its address, as in mlflow:mlflow@host/mlflow: no secret to hide."""
+    """Whether the password is another word of its address, as in mlflow:mlflow@host/mlflow, and therefore no secret."""
     return unquote(password) in re.split(r"\W+", others)

@@ -141,7 +141,7 @@ def _cropped(ink: Greys) -> Greys:
 
 
 def _upright(ink: Greys) -> Greys:
-    """Sheared if its slant is rare in MNIST, where a network has seen little of it."""
+    """Shear ink whose slant is rare in MNIST, because a network has seen little of it."""
     from scipy.ndimage import affine_transform
 
     rows, columns = (each - np.average(each, weights=ink) for each in np.indices(ink.shape))

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future, Nanny, Worker
 
 _SCHEMES: Final = ("tcp", "tls", "ucx", "ws", "wss")
-_STOP_SECONDS: Final = 1.5  # for saving; after it a worker is killed, and goes on from its last checkpoint
-_LOST_WORKERS: Final = 10  # a task that ends so many workers is not tried again
+_STOP_SECONDS: Final = 1.5  # to save a checkpoint, before the worker is killed
+_LOST_WORKERS: Final = 10  # a task fails after so many of its workers have died
 _LOOK_SECONDS: Final = 0.5  # between two checks for workers that joined
 _FIRST_LINE_SECONDS: Final = 5.0  # without a worker, before a notice to the user
 _LINE_SECONDS: Final = 60.0
@@ -48,22 +48,22 @@ def run_tasks(
     report: Report,
     worker_timeout: float | None = None,
 ) -> Generator[Outcome, None, None]:
-    """Train every task's network; yields each outcome as it comes.
+    """Train the networks of all tasks; yield each outcome as soon as it is there.
 
     Args:
-        tasks: on one data set and in the same folders, begun in their order; one is asked for while a worker is free,
-            after the outcomes so far have been taken. An iterator that has none may have one later, while others run.
-        workers: processes on this machine; by default one for each core, and never more than there are tasks.
+        tasks: tasks with the same data set and folders. They start in this order, each when a worker is free and the
+            outcomes so far were taken. If the iterator ends while tasks run, it is asked again after each outcome.
+        workers: the number of processes on this machine; by default, one for each core, and at most one for each task.
         scheduler: address of a Dask cluster to use instead; workers may join it at any time.
         report: called with the events of the trainings, from a thread of its own.
-        worker_timeout: seconds for which a cluster may have no worker; by default, any time.
+        worker_timeout: seconds for which a cluster may be without workers; by default, there is no limit.
 
     Yields:
         One outcome for each task.
 
     Raises:
-        Interrupted: on Ctrl-C or SIGTERM, after the outcomes of what was stopped.
-        PipelineError: if the cluster cannot be reached or used, or is lost.
+        Interrupted: on Ctrl-C or SIGTERM, after the outcomes of the stopped tasks.
+        PipelineError: the cluster cannot be reached or used, or its scheduler is lost.
     """
     _quiet()
     job = uuid.uuid4().hex
@@ -132,7 +132,7 @@ class _Crew:
         future.add_done_callback(self._ended.put)
 
     def _outcome(self, future: "Future[Outcome]") -> Outcome | None:
-        """Give the outcome of a task that ended; None if a worker got the task too early, which is submitted again."""
+        """Return the outcome of a task that ended; if its worker was not ready, submit it again and return None."""
         if future.cancelled() or self._client.status != "running":
             raise self._lost()
         task = self.futures.pop(future)
@@ -143,10 +143,10 @@ class _Crew:
         return _outcome(future, task)
 
     def _capacity(self) -> int:
-        """How many tasks the workers can be at; new workers are checked first.
+        """Count the tasks that the workers can run at once; new workers are checked first.
 
         Raises:
-            PipelineError: if a worker cannot train these networks, no worker comes in time, or the scheduler is lost.
+            PipelineError: a worker cannot train these networks, no worker joins in time, or the scheduler is lost.
         """
         try:
             threads = self._client.nthreads()
@@ -192,12 +192,12 @@ def worker_count(workers: int | None) -> int:
 
 
 def cost(task: Task) -> int:
-    """Estimate the work of a task, in about its number of multiplications."""
+    """Estimate the number of multiplications that a task takes."""
     return work(task.config)
 
 
 def work(config: TrainingConfig) -> int:
-    """About the multiplications of a training."""
+    """Estimate the number of multiplications that a training takes."""
     return config.max_epoch * sum(a * b for a, b in pairwise(config.layer_sizes(784, 10)))
 
 

@@ -32,7 +32,7 @@ def interruptible() -> None:
 
 
 def heard() -> list[signal.Signals]:
-    """The signals that end a command; one that was ignored from the start, as `nohup` has it, is not."""
+    """Return the signals that end a command, except those that were ignored from the start, as `nohup` does."""
     return [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
 
 

@@ -113,10 +113,10 @@ Report = Callable[[Event], None]
 
 
 def evaluation_split(config: TrainingConfig) -> str:
-    """The split that a network is evaluated on: "validation" or "test"."""
+    """Return the split that a network is evaluated on: "validation" or "test"."""
     return "validation" if config.validation else "test"
 
 
 def accuracy(outcome: Outcome) -> float:
-    """The accuracy of a finished network on its evaluation split."""
+    """Return the accuracy of a finished network on its evaluation split."""
     return outcome.metrics[f"{evaluation_split(outcome.config)}_accuracy"]

@@ -15,7 +15,7 @@ from pipeline.training.trainer import build, is_due
 
 
 class Value(NamedTuple):
-    """A metric at a step, as a training gives it."""
+    """A metric's value at a step of a training."""
 
     step: int
     key: str
@@ -24,11 +24,11 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Verification:
-    """What a second training of a run's network came to.
+    """The result of training a run's network again.
 
     Attributes:
-        compared: how many points of metrics are equal to the bit.
-        difference: the first point that differs, in a clause; empty if none does.
+        compared: how many points are equal, bit for bit.
+        difference: the first point that differs, as a clause; empty if all are equal.
     """
 
     compared: int
@@ -36,10 +36,10 @@ class Verification:
 
 
 def config_of(run: TrackedRun) -> TrainingConfig:
-    """The configuration of a finished network's run.
+    """Return the configuration of the network of a finished run.
 
     Raises:
-        UsageError: if it is another kind of run, or not finished.
+        UsageError: the run is not that of a network, or it is not finished.
     """
     if run.status != Status.FINISHED or "fingerprint" not in run.tags:
         raise UsageError(
@@ -52,17 +52,17 @@ def config_of(run: TrackedRun) -> TrainingConfig:
 def verify(
     store: Store, run: TrackedRun, config: TrainingConfig, dataset: Dataset, on_epoch: Callable[[int], None]
 ) -> Verification:
-    """Train a run's network again in this process; nothing is written to the store.
+    """Train the network of a run again in this process and compare all points of its metrics; nothing is stored.
 
     Args:
-        store: that has the run.
-        run: finished.
-        config: its network's.
-        dataset: the data that it was trained on.
-        on_epoch: called with the number of epochs that are done.
+        store: the store of the run.
+        run: the finished run.
+        config: the network's configuration.
+        dataset: the data set that the network was trained on.
+        on_epoch: called with the number of finished epochs.
 
     Raises:
-        UsageError: if the data are not those of the run.
+        UsageError: the data are not those of the run.
     """
     from threadpoolctl import threadpool_limits
 
@@ -90,7 +90,7 @@ def verify(
 
 
 def _values(config: TrainingConfig, dataset: Dataset, on_epoch: Callable[[int], None]) -> Iterator[Value]:
-    """The metrics of a training, in the order of their steps."""
+    """Yield the metrics of a training, in the order of their steps."""
     network, loss, optimizer = build(config, dataset)
     examples, evaluated = split(config, dataset)
     name = evaluation_split(config)

@@ -36,15 +36,15 @@ class NotReady(Exception):  # noqa: N818 - a state, not a fault
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker reads data and keeps checkpoints.
+    """The folders of a worker, for its data and its checkpoints.
 
     Attributes:
-        host: the name of its machine.
+        host: the name of the worker's machine.
         data_dir: its data folder.
         checkpoint_dir: its checkpoint folder.
-        checkpoints: the id of the checkpoint folder, the same for all that share the folder.
+        checkpoints: the id of the checkpoint folder, the same for all workers that share the folder.
         data: the digest of the data set in its data folder; None if there is none, or a damaged one.
-        fault: why it cannot work there; empty if it can.
+        fault: why the worker cannot use the folders; empty if it can.
     """
 
     host: str
@@ -60,9 +60,9 @@ class Job:
     """What the tasks of one command have in common.
 
     Attributes:
-        key: tells the job from every other.
+        key: a unique id of the job.
         dataset: the name of the data set.
-        digest: of the data set.
+        digest: the digest of the data set.
         data_dir: the command's data folder.
         checkpoint_dir: the command's checkpoint folder.
     """
@@ -81,9 +81,9 @@ class Job:
 
 
 def versions() -> dict[str, str]:
-    """Give what a worker has to have the same of, for a task to be understood there and to end in the same weights.
+    """Return the versions that workers and command must share; otherwise tasks may fail or give other weights.
 
-    The code counts, too: a worker keeps the modules that it imported, whatever is installed after it began.
+    A digest of the code is among them, because a worker keeps the code that it imported, even after an installation.
     """
     from importlib.metadata import version
 
@@ -91,14 +91,14 @@ def versions() -> dict[str, str]:
 
 
 def _digest_of_code() -> str:
-    """Compute a digest of this project's source, comments included: no reader could tell what matters."""
+    """Compute a digest of this project's source with its comments, because no program can tell which changes matter."""
     root = Path(__file__).parents[2]
     sources = sorted(path for wing in ("model", "pipeline") for path in (root / wing).rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
 
 
 _CODE: Final = _digest_of_code()
-"""The code when this process began."""
+"""The digest of the code when this process began."""
 
 
 def what_lacks(found: Any) -> str:
@@ -113,7 +113,7 @@ def what_lacks(found: Any) -> str:
 
 
 def look(job: Job, dask_worker: "Worker | None" = None) -> Place:
-    """Tell the command where this worker works on the job, and whether the data set is there; Dask gives the worker."""
+    """Return the folders of this worker for the job, and whether the data set is there; Dask passes `dask_worker`."""
     scratch = Path(dask_worker.local_directory).parent if dask_worker else Path.cwd()
     place = Place(
         socket.gethostname(),
@@ -161,7 +161,7 @@ def folder_id(folder: Path) -> str:
 
 
 def with_own_folders(task: Task, key: str) -> Task:
-    """The task with this worker's folders.
+    """Return the task with this worker's folders.
 
     Raises:
         NotReady: the worker has not been made ready for the job with this key.
@@ -173,7 +173,7 @@ def with_own_folders(task: Task, key: str) -> Task:
 
 
 class Workers:
-    """The workers of a cluster, as the command of one job checks them and makes them ready."""
+    """The workers of a cluster, which the command checks and makes ready for its job."""
 
     def __init__(self, client: "Client", key: str, notify: Callable[[str], None]) -> None:
         """Use the workers of `client` for the job with this key; `notify` is called with lines for the user."""
@@ -237,10 +237,10 @@ class Workers:
         self._say_whether_apart(place.checkpoints for place in places.values())
 
     def _look(self, job: Job, addresses: Iterable[str]) -> dict[str, Place]:
-        """Ask workers for their places; a worker that was lost meanwhile is left out.
+        """Ask workers for their folders; a worker that was lost meanwhile is left out.
 
         Raises:
-            PipelineError: a worker that is there cannot tell, or cannot work.
+            PipelineError: a worker that is there does not answer, or cannot work.
         """
         places: dict[str, Place] = {}
         asked = sorted(addresses)
