@@ -11,8 +11,8 @@ The rules:
   heartbeat, and checks again.
 - The holder may write to its run or trial for HOLD_SECONDS after the start of its last successful renewal. Later, for
   example after a suspension or an outage, the holder renews the lease before it writes.
-- Another process takes over at once if there is no lease, if the holder's process is known to be dead, or if the same
-  process gave the lease up. Any other lease has to stay unchanged for TAKEOVER_SECONDS while the process watches it
+- A process takes over at once if there is no lease, if the holder's process is known to be dead, or if it is the holder
+  itself and gave the lease up. Any other lease has to stay unchanged for TAKEOVER_SECONDS while the process watches it
   (`Watch`). Each process uses its own clock, which also runs while the machine is suspended; the clocks of two machines
   are never compared.
 - A process that takes over writes its lease, waits for others that may have decided the same, and reads the record

@@ -25,8 +25,8 @@ class Reaper:
     changed for TAKEOVER_SECONDS. It ends
 
     - a RUNNING run without a living process: the run becomes KILLED, and any process can resume it;
-    - an unfinished run of the same command without a living process: the run becomes KILLED and gets the tag
-      `continued_by`, and the runs of its networks move to the run of this command.
+    - an unfinished run of the same command without a living process: the run also gets the tag `continued_by`, and the
+      runs of its networks move to the run of this command.
     """
 
     def __init__(self, store: Store, run_id: str, job: str) -> None:

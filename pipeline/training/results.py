@@ -90,7 +90,7 @@ class Results:
             self._parent.describe(f"{self._markdown_summary()}\n\n{self._how_to_compare()}\n\n{best}")
 
     def _finished(self) -> list[Outcome]:
-        """The best networks first."""
+        """Return the outcomes of finished networks, the best first."""
         return [outcome for outcome in ranked(self.outcomes) if outcome.status == Status.FINISHED]
 
     def _summary(self) -> str:
