@@ -21,7 +21,8 @@ from pipeline.config import TrainingConfig
 from pipeline.display.tables import markdown_table
 from pipeline.experiments import grid
 from pipeline.tracking.store import Store
-from pipeline.training.executor import cost, run_tasks
+from pipeline.training.estimate import Estimate
+from pipeline.training.executor import run_tasks
 from pipeline.training.task import Event
 
 _PUBLISHED: Final = grid(
@@ -55,7 +56,8 @@ def train_many(configs: list[TrainingConfig], workers: int, data_dir: Path, fold
         if event.kind == "started":
             began.append(perf_counter())
 
-    tasks.sort(key=cost, reverse=True)
+    estimate = Estimate.from_store(store)
+    tasks.sort(key=lambda task: estimate.of(task.config), reverse=True)
     ended = 0.0
     for outcome in run_tasks(tasks, workers=workers, scheduler=None, report=hear):
         finished(outcome)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress(title: str, costs: Mapping[str, int], *, quiet: bool) -> Iterator[Report]:
+def progress(title: str, costs: Mapping[str, float], *, quiet: bool) -> Iterator[Report]:
     """Show the progress of trainings inside the `with`; yields a function that the caller calls with each event.
 
     Args:
@@ -97,7 +97,7 @@ _EMPTY: Final[dict[str, Any]] = dict.fromkeys(_COLUMNS, "")
 class _Terminal:
     """Shows a line for all networks together, and under it a line for each network in training."""
 
-    def __init__(self, bars: "Progress", title: str, costs: Mapping[str, int], lock: threading.Lock) -> None:
+    def __init__(self, bars: "Progress", title: str, costs: Mapping[str, float], lock: threading.Lock) -> None:
         self._bars = bars
         self._lock = lock
         self._costs = costs

@@ -13,12 +13,10 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from pipeline.config import TrainingConfig
 from pipeline.errors import Interrupted, PipelineError, UsageError
 from pipeline.log import is_verbose, show_log
 from pipeline.redaction import redacted
@@ -189,16 +187,6 @@ def worker_count(workers: int | None) -> int:
     from dask.system import CPU_COUNT
 
     return workers or int(CPU_COUNT)
-
-
-def cost(task: Task) -> int:
-    """Estimate the number of multiplications that a task takes."""
-    return work(task.config)
-
-
-def work(config: TrainingConfig) -> int:
-    """Estimate the number of multiplications that a training takes."""
-    return config.max_epoch * sum(a * b for a, b in pairwise(config.layer_sizes(784, 10)))
 
 
 def _quiet() -> None:

@@ -16,7 +16,8 @@ from pipeline.tracking.artifacts import check_artifacts
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import Store
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.executor import cost, run_tasks
+from pipeline.training.estimate import Estimate
+from pipeline.training.executor import run_tasks
 from pipeline.training.signals import stop_on_signal
 from pipeline.training.splits import lineage
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task, accuracy
@@ -104,8 +105,9 @@ def run_networks(
 
     on_outcomes(list(outcomes.values()))
     if tasks:
-        tasks.sort(key=cost, reverse=True)
-        costs = {task.name: cost(task) for task in tasks}
+        estimate = Estimate.from_store(store) if len(tasks) > 1 else Estimate()
+        tasks.sort(key=lambda task: estimate.of(task.config), reverse=True)  # a long one begun last would end alone
+        costs = {task.name: estimate.of(task.config) for task in tasks}
         with (
             progress(title, costs, quiet=settings.quiet) as report,
             _saying_how_to_go_on(outcomes, len(configs), log_run_ids),

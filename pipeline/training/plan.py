@@ -6,24 +6,19 @@ Nothing is trained, and no run is created.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
-from statistics import median
 from typing import Final
 
 from pipeline.config import TrainingConfig
 from pipeline.data.datasets import Dataset
 from pipeline.display.tables import text_table
-from pipeline.errors import UsageError
 from pipeline.names import network_names
 from pipeline.tracking.acquisition import unfinished_runs
 from pipeline.tracking.lease import Watch, holder_in
 from pipeline.tracking.store import Store, TrackedRun
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.executor import work
+from pipeline.training.estimate import Estimate
 from pipeline.training.networks import Settings
 
-_LOOKED_AT: Final = 500
-"""How many of the latest finished runs the estimate of a training's seconds uses."""
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
@@ -83,28 +78,14 @@ def _unfinished(config: TrainingConfig, run: TrackedRun, settings: Settings) -> 
 
 
 def seconds(store: Store, planned: Sequence[Planned]) -> float | None:
-    """Estimate the seconds of all trainings, one after the other, from earlier runs; None without earlier runs.
-
-    The estimate uses the time per multiplication of earlier runs of the same network, or else of other networks.
-    """
+    """Estimate the seconds of all trainings, one after the other, from earlier runs; None without earlier runs."""
     ahead = [each for each in planned if each.epochs]
     if not ahead:
         return 0.0
-    runs = store.search("attributes.status = 'FINISHED' and metrics.train_seconds > 0", ("attributes.end_time DESC",))
-    rates: dict[str, list[float]] = {}
-    for run in islice(runs, _LOOKED_AT):
-        try:
-            config = TrainingConfig.from_parameters(run.parameters)
-        except (KeyError, ValueError, UsageError):
-            continue  # of another project
-        rates.setdefault(config.network, []).append(run.metrics["train_seconds"] / work(config))
-    if not rates:
+    estimate = Estimate.from_store(store)
+    if not estimate.is_measured:
         return None
-    every = [rate for of_network in rates.values() for rate in of_network]
-    return sum(
-        median(rates.get(each.config.network, every)) * work(each.config) * each.epochs / each.config.max_epoch
-        for each in ahead
-    )
+    return sum(estimate.of(each.config) * each.epochs / each.config.max_epoch for each in ahead)
 
 
 def describe_plan(title: str, planned: Sequence[Planned], total: float | None, workers: int) -> str:
