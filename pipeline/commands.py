@@ -204,6 +204,7 @@ def report(
         parent_id: the parent of the command's run.
         data_dir: folder of prepared data; only runs without stored predictions need it.
     """
+    given, output = output, output.resolve()
     store = Store.open()
     runs = Runs(store, base, data_dir)
     require(runs)
@@ -212,7 +213,14 @@ def report(
         notice(sentence)
         runs = Runs(store, used, data_dir)
     with command_run(store, f"report {base.dataset}", parameters, parent_id=parent_id) as run:
-        document = write(runs, output)
+        try:
+            document = write(runs, output)
+        except OSError as error:
+            raise PipelineError(
+                f"output is {str(given)!r}, and the report cannot be written to {output} ({error.strerror or error}); "
+                "give a folder that can be written, best with its absolute path, because `mlflow run` starts in the "
+                "folder of the project."
+            ) from error
         say(f"The report is {document}.")
         with decoration("The report among the artifacts of its run"):
             for file in (document, output / longform.FIGURES_FILE, output / longform.COMPARISONS_FILE):
@@ -279,7 +287,7 @@ def reproduce(
         show_plan("grid", networks, settings)
         show_plan("sweep", swept, settings)
         say(describe_search(_weak(base), Plan(trials, seeds=seeds), settings))
-        say(f"\nAt the end comes the report in {output}.")
+        say(f"\nAt the end comes the report in {output.resolve()}.")
         return
     shared = {**base.parameters(), "seeds": ",".join(map(str, seeds))}
     with command_run(Store.open(), f"reproduction {base.dataset}", parameters) as run:

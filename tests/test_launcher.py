@@ -1,6 +1,7 @@
 """The real `mlflow run`, read back through MLflow's client."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ def launch(tmp_path_factory, empty_store, data_dir):
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     run.folder = folder
+    run.environment = environment
     run.uri = environment["MLFLOW_TRACKING_URI"]
     return run
 
@@ -101,6 +103,59 @@ def test_failed_command_fails_the_launcher(launch, launched):
     done = launch("train", "loss=mse")
     assert done.returncode == 1
     assert "'mse'" in done.stderr
+
+
+def test_a_report_is_shown_where_it_lies(launch, launched, tmp_path):
+    output = os.path.relpath(tmp_path / "out", REPOSITORY)
+    done = launch("report", f"output={output}", "learning_rate=0.1", "init_std=he", "max_epoch=3")
+    assert done.returncode == 0, done.stderr
+    assert f"The report is {tmp_path / 'out' / 'results.md'}." in done.stdout
+    assert (tmp_path / "out" / "results.md").exists()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """The files that a project's user fetches."""
+    folder = tmp_path / "project"
+    for name in ("model", "pipeline"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("MLproject", "conda.yaml"):
+        shutil.copy(REPOSITORY / name, folder)
+    return folder
+
+
+def zipped(project):
+    return shutil.make_archive(str(project.parent / "fetched"), "zip", project), {}
+
+
+def in_git(project):
+    """An address of a git server, for which git takes the folder itself: no network is needed."""
+    address = "https://git.example/project"
+    identity = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+    for words in (["init", "--quiet"], ["add", "."], [*identity, "commit", "--quiet", "--message", "all"]):
+        subprocess.run(["git", "-C", str(project), *words], check=True)
+    replaced = {"GIT_CONFIG_KEY_0": f"url.{project}.insteadOf", "GIT_CONFIG_VALUE_0": address}
+    return address, {"GIT_CONFIG_COUNT": "1", **replaced}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fetched", [zipped, in_git])
+def test_a_project_that_is_fetched_says_what_its_temporary_copy_loses(fetched, project, launch, tmp_path):
+    uri, variables = fetched(project)
+    work = tmp_path / "work"
+    work.mkdir()
+    command = ["mlflow", "run", uri, "-e", "train", "--env-manager", "local", "-P", "dataset=digits"]
+    command += ["-P", "max_epoch=1", "-P", f"data_dir={tmp_path / 'data'}"]
+    environment = launch.environment | variables
+    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if "temporary copy" in line]
+    before, _, after = line.partition(", which no later command finds: ")
+    copy = Path(before.removeprefix("This project runs in a temporary copy, "))
+    assert (copy / "MLproject").exists()
+    shutil.rmtree(copy)
+    assert after == f"a stopped training starts over. Add: -P checkpoint_dir={work / 'checkpoints'}"
+    assert (tmp_path / "data").exists()
 
 
 def test_prepare(launch, launched):

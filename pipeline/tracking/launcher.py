@@ -18,7 +18,12 @@ from pipeline.tracking.store import FINGERPRINT_TAG, JOB_TAG
 _SQLITE: Final = "sqlite:///"
 _SHELLS: Final = ("sh", "bash", "dash")
 _TITLES: Final = {"reproduce": "reproduction"}
-_FOLDERS: Final = {"data_dir": "data", "checkpoint_dir": "checkpoints"}
+_LOST: Final = {
+    "data_dir": "the data are prepared again",
+    "checkpoint_dir": "a stopped training starts over",
+    "output": "the report is left among the artifacts of its run alone",
+}
+"""What comes of a relative folder in a temporary copy, by the option that names the folder."""
 _REASON_CHARACTERS: Final = 5000
 
 
@@ -37,12 +42,13 @@ def prepare_for_launcher(arguments: Sequence[str]) -> None:
     path = uri.removeprefix(_SQLITE)
     if uri.startswith(_SQLITE) and path and not Path(path).is_absolute():
         os.environ["MLFLOW_TRACKING_URI"] = f"{_SQLITE}{folder / path}"
-    lost = [name for name, default in _FOLDERS.items() if not Path(_value(arguments, name) or default).is_absolute()]
+    given = {name: value for name in _LOST if (value := _value(arguments, name))}
+    lost = {name: value for name, value in given.items() if not Path(value).expanduser().is_absolute()}
     if lost and _is_temporary(Path.cwd()):
-        flags = " ".join(f"-P {name}={folder / _FOLDERS[name]}" for name in lost)
+        flags = " ".join(f"-P {name}={folder / value}" for name, value in lost.items())
         notice(
-            f"This project runs in a temporary copy, {Path.cwd()}: its data and checkpoints are not found again, so "
-            f"that a stopped training starts over. To keep them, add: {flags}"
+            f"This project runs in a temporary copy, {Path.cwd()}, which no later command finds: "
+            f"{', '.join(_LOST[name] for name in lost)}. Add: {flags}"
         )
 
 

@@ -426,6 +426,29 @@ def test_a_report_takes_the_only_settings_that_there_are(settings, store, tmp_pa
     assert "relu-euclidean-1h" in document.read_text()
 
 
+def test_the_folder_of_a_report_is_shown_with_its_absolute_path(settings, tmp_path, monkeypatch, capsys):
+    commands.train_one(replace(QUICK, max_epoch=1), settings, {})
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    capsys.readouterr()
+    commands.report(replace(QUICK, max_epoch=1), Path("out"), {})
+    assert capsys.readouterr().out == f"The report is {project / 'out' / 'results.md'}.\n"
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_its_absolute_path(settings, store, tmp_path, monkeypatch):
+    commands.train_one(replace(QUICK, max_epoch=1), settings, {})
+    (tmp_path / "out").write_text("a file")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PipelineError) as failure:
+        commands.report(replace(QUICK, max_epoch=1), Path("out"), {})
+    assert str(failure.value) == (
+        f"output is 'out', and the report cannot be written to {tmp_path / 'out'} (File exists); give a folder that "
+        "can be written, best with its absolute path, because `mlflow run` starts in the folder of the project."
+    )
+    assert (tmp_path / "out").read_text() == "a file"
+
+
 def test_a_report_whose_settings_have_no_run_names_those_that_have(settings, store, tmp_path):
     output = tmp_path / "results"
     output.mkdir()

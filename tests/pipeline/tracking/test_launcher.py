@@ -88,8 +88,14 @@ def test_a_temporary_copy_is_noticed_with_the_flags_that_keep_what_it_loses(monk
     monkeypatch.setattr(launcher, "_folder_of_launcher", lambda: Path("/home/me"))
     prepare_for_launcher(["train", "--data-dir", "data", "--checkpoint-dir", "/kept"])
     assert capsys.readouterr().err == (
-        f"This project runs in a temporary copy, {copy}: its data and checkpoints are not found again, so that a "
-        "stopped training starts over. To keep them, add: -P data_dir=/home/me/data\n"
+        f"This project runs in a temporary copy, {copy}, which no later command finds: the data are prepared again. "
+        "Add: -P data_dir=/home/me/data\n"
     )
+    prepare_for_launcher(["report", "--data-dir", "/data", "--output", "./out"])
+    assert capsys.readouterr().err.endswith(
+        "the report is left among the artifacts of its run alone. Add: -P output=/home/me/out\n"
+    )
+    prepare_for_launcher(["predict", "--images", "7.png"])
+    assert capsys.readouterr().err == ""
     prepare_for_launcher(["train", "--data-dir", "/data", "--checkpoint-dir", "/kept"])
     assert capsys.readouterr().err == ""
