@@ -151,7 +151,9 @@ class Watch:
     """Watches one record over time, to find out whether this process may take it over.
 
     Attributes:
-        saw_renewal: whether the lease changed while this object watched it; if so, its holder is alive.
+        saw_renewal: whether the holder renewed the lease while this object watched it; if so, the holder is at work.
+            Another holder, or its first heartbeat, is no sign of work, because a process that ends what dead processes
+            left holds the lease for a moment too.
     """
 
     def __init__(self, clock: Clock = _CLOCK) -> None:
@@ -174,7 +176,8 @@ class Watch:
         now = self._clock.now()
         seen = (lease.holder, _renewals(lease, texts))
         if self._seen is None or self._is_new(seen):
-            self.saw_renewal = self._seen is not None
+            holder, renewals = self._seen or ("", None)
+            self.saw_renewal = holder == lease.holder and renewals is not None
             self._seen, self._unchanged = seen, 0.0
         else:
             self._unchanged += min(now - self._looked, RENEWAL_SECONDS)

@@ -43,13 +43,18 @@ class Command:
     """`python -m pipeline ...` in a process group of its own."""
 
     def __init__(
-        self, folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str], prefix: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+        prefix: tuple[str, ...] = (),
+        module: str = "pipeline",
     ) -> None:
         self._output = folder / f"output-{time.monotonic_ns()}.txt"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "pipeline", *arguments],
+                [*prefix, sys.executable, "-m", module, *arguments],
                 cwd=folder,
                 env=kept | {"PYTHONPATH": str(REPOSITORY)} | environment,
                 stdout=output,
@@ -147,6 +152,20 @@ class Grid:
         self.commands.append(command)
         return command
 
+    def launch(self, parameters: Mapping[str, str]) -> Command:
+        """Start the same by `mlflow run`, with these parameters instead."""
+        where = {"data_dir": str(self.data_dir), "checkpoint_dir": str(self.checkpoints)}
+        given = [word for name, value in {**parameters, **where}.items() for word in ("-P", f"{name}={value}")]
+        variables = {
+            "MLFLOW_TRACKING_URI": self.uri,
+            "MLFLOW_EXPERIMENT_NAME": self.experiment,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        }
+        arguments = ("run", str(REPOSITORY), "-e", self.command, "--env-manager", "local", *given)
+        self.commands.append(Command(self.folder, arguments, variables, module="mlflow"))
+        return self.commands[-1]
+
     def finish(self) -> Command:
         command = self.start()
         assert command.end() == 0, command.output
@@ -192,6 +211,32 @@ class Grid:
         found = {run.info.run_name: self._result(run) for run in children}
         assert len(found) == len(children), "a network has two runs"
         return found
+
+    def points(self) -> dict[str, dict[str, list[tuple[int, float]]]]:
+        """Every point of every network's run, by the run's name; times, which differ, aside."""
+        client = MlflowClient(self.uri)
+        runs = [run for run in self.runs() if "mlflow.parentRunId" in run.data.tags]
+        found = {}
+        for run in runs:
+            keys = [key for key in run.data.metrics if key != "train_seconds"]
+            every = {key: client.get_metric_history(run.info.run_id, key) for key in keys}
+            found[run.info.run_name] = {key: sorted((each.step, each.value) for each in every[key]) for key in keys}
+        assert len(found) == len(runs), "a network has two runs"
+        return found
+
+    def assert_tidy(self) -> None:
+        """One run stands for the command; nothing runs, and no lease is left.
+
+        A heartbeat may be, on a run that another one continued: who was stopped in the middle of a renewal sends it.
+        """
+        runs = self.runs()
+        stand = [run for run in runs if not {"mlflow.parentRunId", "continued_by"} & run.data.tags.keys()]
+        assert [run.info.status for run in stand] == ["FINISHED"]
+        assert not [run.info.run_name for run in runs if run.info.status == "RUNNING"]
+        assert not [run.info.run_name for run in runs if "lease" in run.data.tags]
+        assert not [
+            run.info.run_name for run in runs if {"heartbeat", "continued_by"} & run.data.tags.keys() == {"heartbeat"}
+        ]
 
     def _result(self, run: Any) -> Result:
         client = MlflowClient(self.uri)

@@ -79,4 +79,4 @@ def test_a_machine_that_was_stopped_finds_its_networks_taken_over_and_writes_not
         assert len(uninterrupted) == 6
         [left] = [run for run in grid.runs() if "continued_by" in run.data.tags]
         assert left.info.status == "KILLED"
-        assert not {tag for run in grid.runs() for tag in run.data.tags} & {"lease", "heartbeat"}
+        grid.assert_tidy()

@@ -161,6 +161,20 @@ def test_a_renewal_begins_the_wait_anew(record, clock):
     assert watch.saw_renewal
 
 
+def test_one_that_takes_it_for_a_moment_to_end_it_is_not_at_work(record, clock):
+    watch = Watch(clock)
+    put(record, elsewhere("a"))
+    watch.is_free(record)
+    record.update(lease=str(elsewhere("b")))
+    assert not watch.is_free(record)
+    put(record, elsewhere("b"), renewals=1)
+    assert not watch.is_free(record)
+    assert not watch.saw_renewal
+    put(record, elsewhere("b"), renewals=2)
+    assert not watch.is_free(record)
+    assert watch.saw_renewal
+
+
 def test_time_in_which_nobody_looked_counts_as_one_renewal(record, clock):
     put(record, elsewhere())
     watch = Watch(clock)

@@ -1,0 +1,123 @@
+"""A command that was stopped, or has another clock, beside one on another machine: each point is there once.
+
+The machines are processes with other host names and other clocks, so that neither knows whether the other's live.
+"""
+
+import os
+import signal
+import sqlite3
+import time
+from contextlib import ExitStack, closing
+
+import pytest
+from filelock import FileLock, Timeout
+
+from tests.crash.grids import REPOSITORY, until
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+SHORT = {"PIPELINE_TAKEOVER_SECONDS": "6"}
+HOUR = 3600
+ONE_NETWORK = ("--activation", "sigmoid", "--loss", "hinge", "--hidden-sizes", "128")
+SEARCH = (
+    *("--space", "learning_rate=0.01..1 log, max_epoch=20..60 step 10", "--trials", "4", "--confirm", "0"),
+    *("--workers", "1"),
+)
+SEARCHED = ("--dataset", "digits", "--init-std", "he", "--learning-rate", "0.1", "--max-epoch", "40",
+            "--test-epoch", "2", "--disp-freq", "10")  # fmt: skip
+LONG = ("--dataset", "digits", "--init-std", "he", "--learning-rate", "0.02", "--batch-size", "50",
+        "--max-epoch", "1500", "--test-epoch", "20", "--disp-freq", "100")  # fmt: skip
+
+
+def machine(name, ahead=0.0):
+    """The environment of a process on a machine of its own."""
+    path = os.pathsep.join([str(REPOSITORY / "tests" / "crash" / "elsewhere"), str(REPOSITORY)])
+    return {"PYTHONPATH": path, "TEST_HOST": name, "TEST_CLOCK_AHEAD": str(ahead), **SHORT}
+
+
+def stop(grid, send):
+    """Send SIGSTOP, at a moment at which no lock is held: nobody else could go on."""
+    while True:
+        send(signal.SIGSTOP)
+        if not is_locked(grid):
+            return
+        send(signal.SIGCONT)
+        time.sleep(0.05)
+
+
+def is_locked(grid):
+    try:
+        with ExitStack() as stack:
+            for lock in grid.folder.rglob("*.lock"):
+                stack.enter_context(FileLock(lock, timeout=0.2))
+            for database in grid.folder.glob("*.db"):
+                connection = stack.enter_context(closing(sqlite3.connect(database, isolation_level=None, timeout=0.5)))
+                connection.execute("BEGIN EXCLUSIVE")
+                connection.execute("ROLLBACK")
+    except (Timeout, sqlite3.OperationalError):
+        return True
+    return False
+
+
+def assert_gave_way(command):
+    """It ended with a line that says that the run is another's."""
+    assert command.end() == 1, command.output
+    assert "Traceback" not in command.output
+    assert "process writes nothing more to it" in command.output or "which writes nothing more to it" in command.output
+
+
+def test_a_search_that_was_stopped_finds_its_trials_taken_over(new_grid):
+    searches = {"command": "search", "networks": SEARCH, "training": SEARCHED}
+    with new_grid("uninterrupted", **searches) as grid:
+        grid.finish()
+        uninterrupted = grid.points()
+    assert len(uninterrupted) >= 4
+    with new_grid("stopped", **searches) as grid:
+        first = grid.start(**machine("first"))
+        grid.wait_for_checkpoints(first)
+        stop(grid, first.signal_all)
+        second = grid.start(**machine("second"))
+        second.say(": goes on after epoch")
+        first.signal_all(signal.SIGCONT)
+        assert_gave_way(first)
+        assert second.end() == 0, second.output
+        assert grid.points() == uninterrupted
+        grid.assert_tidy()
+
+
+def test_a_parent_that_was_stopped_finds_its_run_taken_over(new_grid, uninterrupted):
+    with new_grid("parent") as grid:
+        first = grid.start(**machine("first"))
+        grid.wait_for_checkpoints(first)
+        stop(grid, first.process.send_signal)  # its workers train on
+        second = grid.start(**machine("second"))
+        until(lambda: second.ended or any("continued_by" in run.data.tags for run in grid.runs()), "a takeover")
+        first.process.send_signal(signal.SIGCONT)
+        assert_gave_way(first)
+        if second.end() == 1:  # a worker of the first one still trained
+            assert "is being trained by process" in second.output
+            assert "Traceback" not in second.output
+            grid.finish()
+        assert grid.results() == uninterrupted
+        grid.assert_tidy()
+
+
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_another_clock_takes_no_run_from_the_living_and_every_run_from_the_dead(new_grid, ahead):
+    train = {"command": "train", "networks": ONE_NETWORK, "training": LONG}
+    with new_grid("uninterrupted", **train) as grid:
+        grid.finish()
+        uninterrupted = grid.results()
+    with new_grid("clocks", **train) as grid:
+        first = grid.start(**machine("first"))
+        grid.wait_for_checkpoints(first)
+        second = grid.start(**machine("second", ahead))
+        second.say("is being trained by process")
+        first.kill()
+        assert second.end() == 1, second.output
+        third = grid.start(**machine("second", ahead))
+        third.say("may be training it; waits up to 6 s for a sign of life")
+        third.say(": goes on after epoch")
+        assert third.end() == 0, third.output
+        assert grid.results() == uninterrupted
+        grid.assert_tidy()

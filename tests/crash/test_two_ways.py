@@ -1,0 +1,50 @@
+"""`mlflow run` and `python -m pipeline` go on with what the other began, however the same values are spelled."""
+
+import signal
+
+import pytest
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+TRAINING = {"dataset": "digits", "init_std": "he", "batch_size": "50", "momentum": "0.9", "test_epoch": "2",
+            "disp_freq": "10"}  # fmt: skip
+ONE = {"learning_rate": "0.02", "max_epoch": "60"}
+COMMANDS = {
+    "train": {"activation": "sigmoid", "loss": "hinge", **ONE},
+}
+SPELLED = {"learning_rate": "2e-2", "batch_size": "5e1", "momentum": ".9"}
+"""The same values as another person types them."""
+DEFAULTS = {
+    "train": {"force": "False", "register": ""},
+}
+"""Options at their defaults, which the module leaves out."""
+
+
+def by_module(grid, _parameters):
+    return grid.start()
+
+
+def by_launcher(grid, parameters):
+    spelled = {name: SPELLED.get(name, value) for name, value in parameters.items()}
+    return grid.launch({**spelled, **DEFAULTS[grid.command]})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_one_way_began_the_other_goes_on_with(new_grid, command):
+    parameters = {**COMMANDS[command], **TRAINING}
+    flags = tuple(word for name, value in parameters.items() for word in (f"--{name.replace('_', '-')}", value))
+    kind = {"command": command, "networks": flags, "training": ()}
+    with new_grid("uninterrupted", **kind) as grid:
+        grid.finish()
+        uninterrupted = grid.points()
+    for name, first, second in (("onwards", by_launcher, by_module), ("back", by_module, by_launcher)):
+        with new_grid(name, **kind) as grid:
+            begun = first(grid, parameters)
+            grid.wait_for_checkpoints(begun)
+            begun.signal_all(signal.SIGINT)
+            assert begun.end() != 0, begun.output
+            again = second(grid, parameters)
+            assert again.end() == 0, again.output
+            assert "goes on after epoch" in again.output
+            assert grid.points() == uninterrupted
+            grid.assert_tidy()
