@@ -3,6 +3,7 @@
 The machines are processes with other host names and other clocks, so that neither knows whether the other's live.
 """
 
+import json
 import os
 import signal
 import sqlite3
@@ -11,8 +12,9 @@ from contextlib import ExitStack, closing
 
 import pytest
 from filelock import FileLock, Timeout
+from mlflow import MlflowClient
 
-from tests.crash.grids import REPOSITORY, until
+from tests.crash.grids import PATIENCE, REPOSITORY, until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -121,3 +123,36 @@ def test_another_clock_takes_no_run_from_the_living_and_every_run_from_the_dead(
         assert third.end() == 0, third.output
         assert grid.results() == uninterrupted
         grid.assert_tidy()
+
+
+MALFORMED = ["no JSON", "[]", "null", "{}", '{"holder": "a"}', "[" * 4000]
+
+
+def test_records_that_cannot_be_read_are_nobody_s(grid, uninterrupted):
+    command = grid.start()
+    grid.wait_for_checkpoints(command)
+    command.kill()
+    client = MlflowClient(grid.uri)
+    [one] = [run for run in grid.runs() if "lease" in run.data.tags and "mlflow.parentRunId" not in run.data.tags]
+    lease = json.loads(one.data.tags["lease"])
+    malformed = [*MALFORMED, *(json.dumps(lease | wrong) for wrong in ({"pid": 10**30}, {"pid": "1"}, {"host": 7}))]
+    left = [run for run in grid.runs() if run.info.status == "RUNNING"]
+    assert len(left) >= 2  # the command's, and those of its networks
+    for run, text in zip(left, malformed, strict=False):
+        client.set_tag(run.info.run_id, "lease", text)
+        client.set_tag(run.info.run_id, "heartbeat", "\N{SNOWMAN} x " * 9)
+    others = [
+        client.create_run(grid.experiment_id, tags={"fingerprint": "f", "lease": text}).info.run_id
+        for text in malformed
+    ]
+    command = grid.start(PIPELINE_VERBOSE="true")
+    assert command.end(2 * PATIENCE) == 0, command.output
+    assert "a lease that cannot be read counts as none: 'no JSON'" in command.output
+    assert "Traceback" not in command.output
+    for run_id in others:
+        tags = client.get_run(run_id).data.tags
+        assert client.get_run(run_id).info.status == "KILLED"
+        assert tags["reason"] == "its process ended without a word"
+        assert not {"lease", "heartbeat"} & tags.keys()
+        client.delete_run(run_id)
+    assert grid.results() == uninterrupted
