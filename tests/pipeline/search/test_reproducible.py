@@ -172,3 +172,39 @@ def test_stopped_study_says_what_it_has_and_goes_on(alone, tmp_path, data_dir, s
     _, errors = again.communicate()
     assert again.returncode == 0, errors
     assert_same(tmp_path, store, alone)
+
+
+@pytest.mark.parametrize(
+    ("variables", "encoding", "study"),
+    [
+        ({"PYTHONIOENCODING": "cp1252"}, "cp1252", "五 ±"),
+    ],
+    ids=["cp1252"],
+)
+def test_a_search_ends_well_in_any_encoding(variables, encoding, study, data_dir, empty_store, tmp_path):
+    uri = copy_store(empty_store, tmp_path)
+    kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONIOENCODING", "PYTHONUTF8"}}
+    environment = kept | {"PYTHONPATH": str(REPOSITORY), "MLFLOW_TRACKING_URI": uri} | variables
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "search",
+        "--dataset",
+        "digits",
+        "--init-std",
+        "he",
+        "--max-epoch",
+        "2",
+    ]
+    command += ["--space", "learning_rate=0.01..1 log, momentum=0..0.9", "--trials", "4", "--confirm", "1"]
+    command += ["--study", study, "--workers", "1", "--data-dir", str(data_dir)]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    shown = (ended.stdout + ended.stderr).decode(encoding)
+    assert ended.returncode == 0, shown
+    assert "Traceback" not in shown
+    assert "is missing" not in shown
+    assert "best of the search" in shown
+    texts = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.rglob("*.md")}
+    assert {"results.md", "trials.md", "confirmation.md"} <= texts.keys()
+    assert not texts["confirmation.md"].isascii()
