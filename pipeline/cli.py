@@ -257,7 +257,7 @@ def grid(
     if settings.dry_run:
         commands.show_plan("grid", configs, settings)
     else:
-        commands.train_all("grid", configs, settings, _parameters({**networks, **values}))
+        commands.train_all("grid", configs, settings, _parameters({**networks, **values}), at_once=True)
 
 
 @main.command()
@@ -288,7 +288,7 @@ def sweep(settings: "Settings", **values: Any) -> None:
     if settings.dry_run:
         commands.show_plan("sweep", configs, settings)
     else:
-        commands.train_all("sweep", configs, settings, _parameters(values))
+        commands.train_all("sweep", configs, settings, _parameters(values), at_once=True)
 
 
 @main.command()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
@@ -10,7 +11,6 @@ from pipeline import experiments
 from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 from pipeline.data.datasets import Dataset, load
 from pipeline.data.doubt import classify
-from pipeline.data.drawn_digits import read_images
 from pipeline.display import figures
 from pipeline.display.progress import progress
 from pipeline.display.tables import class_counts, markdown_table, predictions_csv, predictions_table
@@ -31,13 +31,16 @@ from pipeline.tracking.parents import command_run
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import Store
 from pipeline.training import provenance
-from pipeline.training.executor import worker_count
+from pipeline.training.executor import local_workers, worker_count
 from pipeline.training.networks import Settings, finished, prepared, run_networks
 from pipeline.training.plan import describe_plan, plan_networks, seconds
 from pipeline.training.results import Results
 from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage
 from pipeline.training.task import Event, EventKind, Outcome, Status, evaluation_split
 from pipeline.training.verification import config_of, verify
+
+if TYPE_CHECKING:
+    from pipeline.training.executor import Ready
 
 
 def prepare(name: str, settings: Settings, parameters: Mapping[str, str], parent_id: str | None = None) -> Dataset:
@@ -68,9 +71,24 @@ def train_all(
     parameters: Mapping[str, str],
     *,
     parent_id: str | None = None,
+    at_once: bool = False,
 ) -> list[Outcome]:
-    """Train networks on all cores under one parent run; finished networks are reused."""
-    return _train(title, configs, settings, parameters, parent_id=parent_id)
+    """Train networks on all cores under one parent run; finished networks are reused.
+
+    Args:
+        title: the entry point.
+        configs: the networks' configurations.
+        settings: where and how to train.
+        parameters: the command's parameters, which its run logs.
+        parent_id: the parent of the command's run.
+        at_once: start the workers before it is known whether a network has to be trained, because store and data take
+            as long to get ready as the workers do.
+    """
+    if not at_once or settings.scheduler:
+        return _train(title, configs, settings, parameters, parent_id=parent_id)
+    check_name(settings.register)
+    with local_workers(settings.workers, len(configs)) as starting:
+        return _train(title, configs, settings, parameters, parent_id=parent_id, starting=starting)
 
 
 def show_plan(title: str, configs: Sequence[TrainingConfig], settings: Settings, *, alone: bool = False) -> None:
@@ -98,6 +116,7 @@ def _train(
     *,
     parent_id: str | None = None,
     alone: bool = False,
+    starting: "Ready | None" = None,
 ) -> list[Outcome]:
     """Train networks and print their results, also after the user stopped them.
 
@@ -115,7 +134,15 @@ def _train(
         results = Results(store, command, name, configs, dataset)
         try:
             outcomes = run_networks(
-                store, command, configs, dataset, settings, title=name, alone=alone, on_outcomes=results.add
+                store,
+                command,
+                configs,
+                dataset,
+                settings,
+                title=name,
+                alone=alone,
+                starting=starting,
+                on_outcomes=results.add,
             )
         except Interrupted:
             results.show()
@@ -161,6 +188,8 @@ def predict(model_uri: str, images: Path, parameters: Mapping[str, str]) -> None
     Raises:
         PipelineError: some pictures cannot be read; the others are classified before this error names them.
     """
+    from pipeline.data.drawn_digits import read_images  # here, because SciPy takes a third of a second to load
+
     store = Store.open()
     check_not_moved(store)
     model = load_served(model_uri)

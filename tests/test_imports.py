@@ -1,6 +1,7 @@
 """Imports point one way: from the command line down to the network, and each large library has its wing."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -107,3 +108,10 @@ def test_a_large_library_is_imported_in_its_own_wing():
 def test_the_network_knows_numpy_alone():
     found = {module.split(".")[0] for path in (REPOSITORY / "model").glob("*.py") for module, _ in imports(path)}
     assert found <= {"model", "numpy", *sys.stdlib_module_names}
+
+
+def test_a_command_loads_no_large_library_before_it_needs_one():
+    code = "import sys, pipeline.commands; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    large = {"dask", "distributed", "matplotlib", "mlflow", "optuna", "pandas", "scipy", "sklearn", "sqlalchemy"}
+    assert large & set(loaded.stdout.split()) == set()

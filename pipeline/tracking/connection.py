@@ -151,6 +151,15 @@ def _translating(request: Callable[[], _T]) -> _T:
         return request()
 
 
+def load_client() -> None:
+    """Import what the first request would import, which takes a second or two; no store is contacted."""
+    _quiet()
+    import mlflow
+
+    if not mlflow.get_tracking_uri().startswith("http"):
+        import mlflow.store.tracking.sqlalchemy_store
+
+
 @cache
 def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient

@@ -11,8 +11,9 @@ import threading
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -20,13 +21,16 @@ from urllib.parse import urlsplit
 from pipeline.errors import Interrupted, PipelineError, UsageError
 from pipeline.log import is_verbose, show_log
 from pipeline.redaction import redacted
+from pipeline.tracking.connection import load_client
 from pipeline.training.signals import heard
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task
 from pipeline.training.trainer import train
 from pipeline.training.workers import FOLDERS, NotReady, Workers, with_own_folders
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, Nanny, Worker
+    from distributed import Client, Future, LocalCluster, Nanny, Worker
+
+    Ready = Callable[[], LocalCluster]
 
 _SCHEMES: Final = ("tcp", "tls", "ucx", "ws", "wss")
 _STOP_SECONDS: Final = 1.5  # to save a checkpoint, before the worker is killed
@@ -45,6 +49,7 @@ def run_tasks(
     scheduler: str | None,
     report: Report,
     worker_timeout: float | None = None,
+    starting: "Ready | None" = None,
 ) -> Generator[Outcome, None, None]:
     """Train the networks of all tasks; yield each outcome as soon as it is there.
 
@@ -55,6 +60,7 @@ def run_tasks(
         scheduler: address of a Dask cluster to use instead; workers may join it at any time.
         report: called with the events of the trainings, from a thread of its own.
         worker_timeout: seconds for which a cluster may be without workers; by default, there is no limit.
+        starting: workers of this machine that `local_workers` has begun to start; by default, they start now.
 
     Yields:
         One outcome for each task.
@@ -65,7 +71,7 @@ def run_tasks(
     """
     _quiet()
     job = uuid.uuid4().hex
-    with _cluster(workers, length_hint(tasks, sys.maxsize), scheduler, report) as client:
+    with _cluster(workers, length_hint(tasks, sys.maxsize), scheduler, report, starting) as client:
         client.subscribe_topic(job, _Narrator(report).hear)
         crew = _Crew(client, job, report, scheduler, worker_timeout)
         try:
@@ -203,27 +209,30 @@ def dask_setup(_worker: "Worker") -> None:
         os.environ.pop(variable, None)  # the command's own processes work in the command's folders
     for each in heard():
         signal.signal(each, lambda *_: _stop_all.set())
+    load_client()  # while there is no task yet
     atexit.register(os._exit, 0)  # because freeing MLflow's modules object by object would take seconds
 
 
 @contextmanager
-def _cluster(workers: int | None, tasks: int, scheduler: str | None, report: Report) -> Iterator["Client"]:
+def local_workers(workers: int | None, tasks: int) -> Iterator["Ready"]:
+    """Have worker processes start in a thread while the command prepares their work; they end with the `with`.
+
+    Args:
+        workers: how many; by default one for each core.
+        tasks: the most tasks that they may get; there are never more workers than that.
+
+    Yields:
+        A function that waits until the workers are ready.
+    """
+    _quiet()
     import dask.config
+    from distributed import LocalCluster
 
-    count = max(1, min(worker_count(workers), tasks))
-    if not scheduler:
-        report(Event(EventKind.WORKERS, "", 0, text=f"starting {count} worker{'s' if count > 1 else ''}"))
-    from distributed import Client, LocalCluster
-
-    if scheduler:
-        with _connected(scheduler) as client:
-            yield client
-        return
     settings = {"distributed.scheduler.allowed-failures": _LOST_WORKERS, "distributed.worker.daemon": True}
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=count,
+    with dask.config.set(settings), ThreadPoolExecutor(1) as starter:
+        start = starter.submit(
+            LocalCluster,
+            n_workers=_count(workers, tasks),
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
@@ -231,14 +240,42 @@ def _cluster(workers: int | None, tasks: int, scheduler: str | None, report: Rep
             memory_limit=0,
             silence_logs=False,  # True would silence a process only until it begins to end
             preload=[__name__],
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+        )
         try:
-            yield client
+            yield start.result
         except BaseException:
-            _kill(cluster.workers.values())
+            with suppress(Exception):  # a start that failed says so to those who wait for it
+                _kill(start.result().workers.values())
             raise
+        finally:
+            with suppress(Exception):
+                start.result().close()
+
+
+def _count(workers: int | None, tasks: int) -> int:
+    return max(1, min(worker_count(workers), tasks))
+
+
+@contextmanager
+def _cluster(
+    workers: int | None, tasks: int, scheduler: str | None, report: Report, starting: "Ready | None"
+) -> Iterator["Client"]:
+    if scheduler:
+        with _connected(scheduler) as client:
+            yield client
+        return
+    count = _count(workers, tasks)
+    report(Event(EventKind.WORKERS, "", 0, text=f"starting {count} worker{'s' if count > 1 else ''}"))
+    from distributed import Client
+
+    with nullcontext(starting) if starting else local_workers(workers, tasks) as ready:
+        cluster = ready()
+        with Client(cluster, set_as_default=False) as client:
+            try:
+                yield client
+            except BaseException:
+                _kill(cluster.workers.values())
+                raise
 
 
 def _connected(scheduler: str) -> "Client":

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.config import TrainingConfig
 from pipeline.data import datasets
@@ -22,6 +23,9 @@ from pipeline.training.signals import stop_on_signal
 from pipeline.training.splits import lineage
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task, accuracy
 from pipeline.training.trainer import reuse, train
+
+if TYPE_CHECKING:
+    from pipeline.training.executor import Ready
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def run_networks(
     *,
     title: str,
     alone: bool = False,
+    starting: "Ready | None" = None,
     on_outcomes: Callable[[Sequence[Outcome]], None] = lambda _outcomes: None,
 ) -> list[Outcome]:
     """Train the networks that are not finished yet; give the outcomes of all, in the order of their configurations.
@@ -70,6 +75,7 @@ def run_networks(
         settings: where and how to train.
         title: the title of the progress display.
         alone: train in this process, one network after the other.
+        starting: workers that `executor.local_workers` has begun to start.
         on_outcomes: called once with the outcomes of all reused networks, then with each further outcome.
 
     Raises:
@@ -121,6 +127,7 @@ def run_networks(
                     scheduler=settings.scheduler,
                     worker_timeout=settings.worker_timeout,
                     report=report,
+                    starting=starting,
                 )
             )
             with closing(trained):  # so that no worker keeps running after an interruption between two outcomes

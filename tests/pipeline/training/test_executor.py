@@ -36,6 +36,28 @@ def test_dask_s_log_is_shown_only_if_asked_for_also_after_the_cluster_is_closed(
     assert bool(command.stderr) == bool(said)
 
 
+EARLY = """
+from multiprocessing import active_children
+from pipeline.training.executor import local_workers
+if __name__ == "__main__":
+    with local_workers(4, 1) as ready:
+        print(len(ready().workers), len(active_children()))
+    try:
+        with local_workers(1, 1):
+            raise RuntimeError("nothing to train")
+    except RuntimeError as error:
+        print(error, len(active_children()))
+"""
+
+
+def test_workers_that_start_early_are_as_many_as_tasks_and_end_with_a_command_that_fails(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(EARLY)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True)
+    assert (command.stdout, command.stderr) == ("1 1\nnothing to train 0\n", "")
+
+
 GRID = ("grid", "--dataset", "digits", "--max-epoch", "2", "--test-epoch", "1", "--init-std", "he", "--losses", "hinge")
 
 
