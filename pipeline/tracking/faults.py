@@ -193,7 +193,7 @@ def _out(fault: _Fault) -> str:
         return ""
     return (
         f"The {fault.address} does not answer ({fault.reason}). Everything reached is kept: start it, or set "
-        f"{fault.address.variable} to one that answers, and run the same command again when the store is well."
+        f"{fault.address.variable} to one that answers, and run the same command again as soon as it does."
     )
 
 

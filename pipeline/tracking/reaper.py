@@ -82,7 +82,7 @@ class Reaper:
         owned = OwnedRun(self._store, run.run_id, held)
         try:
             held.settle(0)  # nobody else holds it; whoever takes it at this moment only finds it ended
-            reason = "its process ended without a word" if run.status == "RUNNING" else ""
+            reason = "its process died before the run ended" if run.status == "RUNNING" else ""
             if run.tags.get(JOB_TAG) == self._job:
                 owned.tag(CONTINUED_TAG, self._run_id)
                 self._move_networks(run.run_id)

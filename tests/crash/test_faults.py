@@ -87,7 +87,7 @@ def test_a_longer_outage_stops_the_training_and_loses_nothing(tmp_path, data_dir
         command = alone.start(PIPELINE_OUTAGE_SECONDS="2")
         alone.wait_for_checkpoints(command)
         proxy.refuse("error")
-        one_clear_line(command, "run the same command again when the store is well.")
+        one_clear_line(command, "run the same command again as soon as it does.")
         proxy.serve()
         alone.finish()
         same(alone, uninterrupted)

@@ -81,7 +81,7 @@ def test_credentials_and_permissions_are_named_at_once(status, named, refusing, 
     message = failing_to_open(refusing(status), monkeypatch)
     assert named in message
     assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in message
-    assert "when the store is well" not in message
+    assert "does not answer" not in message
 
 
 def test_a_store_that_is_out_is_waited_for_and_then_named(refusing, monkeypatch):

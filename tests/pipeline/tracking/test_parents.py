@@ -182,7 +182,7 @@ def test_what_a_dead_process_left_running_is_ended(store, tags):
     foreign = store.client.create_run(store.experiment_id).info.run_id
     run_command(store)
     run = store.get(ours)
-    assert (run.status, run.tags["reason"]) == ("KILLED", "its process ended without a word")
+    assert (run.status, run.tags["reason"]) == ("KILLED", "its process died before the run ended")
     assert not {"lease", "heartbeat"} & run.tags.keys()
     assert store.get(foreign).status == "RUNNING"
 
