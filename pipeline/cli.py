@@ -37,6 +37,14 @@ def _record_failure(ctx: click.Context, reason: str) -> None:
         record_failure(ctx.invoked_subcommand or "", ctx.meta[_ARGUMENTS], reason)
 
 
+def _record_dry_run(ctx: click.Context) -> None:
+    """Describe the run that `mlflow run` created, because a dry run creates none of its own."""
+    if os.environ.get("MLFLOW_RUN_ID"):
+        from pipeline.tracking.launcher import record_dry_run
+
+        record_dry_run(ctx.info_name or "", ctx.meta[_ARGUMENTS])
+
+
 class _OneLineErrors(click.Group):
     """A group whose commands print one clear line for each error that the user can correct."""
 
@@ -112,13 +120,16 @@ def _settings(*, many: bool) -> Callable[[_Command], _Command]:
 
     def add(command: _Command) -> _Command:
         @wraps(command)
-        def with_settings(*, verbose: bool, **values: Any) -> Any:
+        def with_settings(*, verbose: bool, **values: Any) -> None:
             from pipeline.training.networks import Settings
 
             if verbose:
                 _be_verbose()
             own = {item.name: values.pop(item.name) for item in fields(Settings) if item.name in values}
-            return command(settings=Settings(**own), **values)
+            settings = Settings(**own)
+            command(settings=settings, **values)
+            if settings.dry_run:
+                _record_dry_run(click.get_current_context())
 
         options: list[Callable[[_Command], _Command]] = [
             click.option("--data-dir", type=_PATH, default="data", show_default=True, help="Folder of prepared data."),

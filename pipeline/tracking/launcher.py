@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ from pipeline.output import notice
 from pipeline.redaction import redacted
 from pipeline.tracking.connection import Connection
 from pipeline.tracking.names import is_generated
-from pipeline.tracking.store import FINGERPRINT_TAG, JOB_TAG
+from pipeline.tracking.store import FINGERPRINT_TAG, JOB_TAG, NOTE_TAG
 
 _SQLITE: Final = "sqlite:///"
 _SHELLS: Final = ("sh", "bash", "dash")
@@ -60,9 +60,28 @@ def record_failure(command: str, arguments: Sequence[str], reason: str) -> None:
         arguments: the command's arguments, as the user typed them.
         reason: why the command failed.
     """
+    _describe(_name(command, arguments), {"reason": redacted(reason)[:_REASON_CHARACTERS]})
+
+
+def record_dry_run(command: str, arguments: Sequence[str]) -> None:
+    """Say in the run that `mlflow run` created that nothing was trained, because the table of runs shows it as well.
+
+    Args:
+        command: the command's entry point.
+        arguments: the command's arguments, as the user typed them.
+    """
+    text = "A dry run: nothing was trained. The command printed what it would do."
+    _describe(f"dry run {_name(command, arguments)}", {NOTE_TAG: text})
+
+
+def _name(command: str, arguments: Sequence[str]) -> str:
     dataset = _value(arguments, "dataset") or ("" if command == "predict" else "mnist")
-    name = f"{_TITLES.get(command, command)} {dataset}".strip()
-    with suppress(Exception):  # the reason is on its way to the user; the store may be what failed
+    return f"{_TITLES.get(command, command)} {dataset}".strip()
+
+
+def _describe(name: str, tags: Mapping[str, str]) -> None:
+    """Set name and tags of the launcher's run, unless the command has already made the run its own."""
+    with suppress(Exception):  # what the run would say was said to the user; the store may be what failed
         import mlflow
 
         run_id = os.environ["MLFLOW_RUN_ID"]
@@ -70,7 +89,8 @@ def record_failure(command: str, arguments: Sequence[str], reason: str) -> None:
         run = client.get_run(run_id)
         if run.info.status != "RUNNING" or {JOB_TAG, FINGERPRINT_TAG} & run.data.tags.keys():
             return
-        client.set_tag(run_id, "reason", redacted(reason)[:_REASON_CHARACTERS])
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value)
         if is_generated(str(run.info.run_name)):
             client.update_run(run_id, name=name)
 

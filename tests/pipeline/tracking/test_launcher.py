@@ -47,6 +47,18 @@ def test_a_name_that_the_user_chose_stays(run_id, store):
     assert "'mse' is not one of" in store.get(run_id).tags["reason"]
 
 
+@pytest.mark.parametrize("command", ["train", "grid", "sweep", "search", "reproduce"])
+def test_a_dry_run_says_so_in_the_launcher_s_run(command, run_id, store, data_dir):
+    arguments = ["--dataset", "digits", "--data-dir", str(data_dir), "--dry-run", "true"]
+    done = CliRunner().invoke(main, [command, *arguments])
+    assert done.exit_code == 0, done.output
+    run = store.get(run_id)
+    title = {"reproduce": "reproduction"}.get(command, command)
+    assert run.name == f"dry run {title} digits"
+    assert run.tags["mlflow.note.content"].startswith("A dry run: nothing was trained.")
+    assert [each.run_id for each in store.search("")] == [run_id]
+
+
 def test_a_run_that_is_finished_or_another_s_is_left_alone(run_id, store):
     store.client.set_terminated(run_id)
     CliRunner().invoke(main, ["train", "--dataset", "digits", "--loss", "mse"])
