@@ -1,9 +1,7 @@
 """The command line: one command for each entry point of MLproject; it parses its options and calls `commands`."""
 
 import os
-from collections.abc import Callable
 from dataclasses import fields
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +9,30 @@ import click
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
-from pipeline.config import TrainingConfig, parse_init_std, parse_sizes
-from pipeline.errors import PipelineError, UsageError
+from pipeline.config import TrainingConfig
+from pipeline.errors import PipelineError
 from pipeline.experiments import OPEN_STUDIES, STUDIES
-from pipeline.log import VERBOSE, show_log
-from pipeline.options import FilePath, Optional, Several, Text, WholeNumber
+from pipeline.options import FilePath, Optional, Several, WholeNumber
 from pipeline.output import notice
 from pipeline.search.space import DEFAULT_SPACE
+from pipeline.shared_options import (
+    CHECKPOINTS,
+    DRY_RUN,
+    FORCE,
+    IS_DRY_RUN,
+    OUTPUT,
+    PATH,
+    REGISTER,
+    SIZES,
+    TRIALS,
+    be_verbose,
+    flag,
+    hyperparameters,
+    settings_options,
+)
 
 if TYPE_CHECKING:
     from pipeline.training.networks import Settings
-
-_Command = Callable[..., Any]
-
 
 _ARGUMENTS = "pipeline.arguments"
 """The key of click's context under which it keeps the arguments as the user typed them."""
@@ -42,7 +51,7 @@ def _record_dry_run(ctx: click.Context) -> None:
     if os.environ.get("MLFLOW_RUN_ID"):
         from pipeline.tracking.launcher import record_dry_run
 
-        record_dry_run(ctx.info_name or "", ctx.meta[_ARGUMENTS])
+        record_dry_run(ctx.invoked_subcommand or "", ctx.meta[_ARGUMENTS])
 
 
 class _OneLineErrors(click.Group):
@@ -54,7 +63,7 @@ class _OneLineErrors(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
         except PipelineError as error:
             notice(f"Error: {error}")
             _record_failure(ctx, str(error))
@@ -65,112 +74,9 @@ class _OneLineErrors(click.Group):
         except KeyboardInterrupt:
             notice("Stopped. Run the same command again to go on.")
             ctx.exit(130)
-
-
-_PATH = Optional(FilePath())
-_SIZES = Text("sizes", parse_sizes)
-_TYPES: dict[str, click.ParamType[Any]] = {
-    "hidden_sizes": _SIZES,
-    "activation": click.Choice(list(ACTIVATIONS)),
-    "loss": click.Choice(list(LOSSES)),
-    "init_std": Text("float|rule|float/...", parse_init_std),
-}
-
-
-def _flag(name: str, text: str) -> Callable[[_Command], _Command]:
-    """Declare an option with an optional value, `--force` or `--force true`, because MLproject always gives a value."""
-    return click.option(name, is_flag=False, flag_value="true", type=bool, default=False, help=text)
-
-
-def _hyperparameters(*, without: tuple[str, ...] = (), **defaults: Any) -> Callable[[_Command], _Command]:
-    """Declare an option for each field of TrainingConfig, under its name and with its default."""
-
-    def add(command: _Command) -> _Command:
-        for item in reversed(fields(TrainingConfig)):
-            if item.name not in (*without, "validation"):
-                default = defaults.get(item.name, item.default)
-                command = click.option(
-                    f"--{item.name.replace('_', '-')}",
-                    type=_TYPES.get(item.name) or (WholeNumber() if type(item.default) is int else type(item.default)),
-                    default=item.metadata["format"](default) if "format" in item.metadata else default,
-                    show_default=True,
-                    help=item.metadata["help"],
-                )(command)
-        return _gone(command)
-
-    return add
-
-
-def _refuse_hidden_layers(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        raise UsageError(
-            f"hidden_layers is {value!r}, but there is no such option any more; give hidden_sizes, the units of each "
-            "hidden layer: --hidden-sizes 128 or --hidden-sizes 256x64 (-P hidden_sizes=256x64)."
-        )
-
-
-_gone = click.option(
-    "--hidden-layers", "--hidden_layers", hidden=True, expose_value=False, callback=_refuse_hidden_layers
-)
-"""An option of version 0.1. It has two spellings, because MLflow passes undeclared parameters with the underscore."""
-
-
-def _settings(*, many: bool) -> Callable[[_Command], _Command]:
-    """Add the options that say where and how a command works; the command receives them as `settings`."""
-
-    def add(command: _Command) -> _Command:
-        @wraps(command)
-        def with_settings(*, verbose: bool, **values: Any) -> None:
-            from pipeline.training.networks import Settings
-
-            if verbose:
-                _be_verbose()
-            own = {item.name: values.pop(item.name) for item in fields(Settings) if item.name in values}
-            settings = Settings(**own)
-            command(settings=settings, **values)
-            if settings.dry_run:
-                _record_dry_run(click.get_current_context())
-
-        options: list[Callable[[_Command], _Command]] = [
-            click.option("--data-dir", type=_PATH, default="data", show_default=True, help="Folder of prepared data."),
-            click.option("--source", type=_PATH, help="Folder with the four idx files of the data set."),
-            _flag("--quiet", "No progress, only results."),
-            _flag("--verbose", "Show the log of the pipeline and of the libraries."),
-        ]
-        if many:
-            options += [
-                click.option("--workers", type=Optional(WholeNumber(1)), help="Processes; default: one a core."),
-                click.option("--scheduler", type=Optional(click.STRING), help="Address of a Dask cluster to use."),
-                click.option(
-                    "--worker-timeout",
-                    type=Optional(click.FloatRange(min=0)),
-                    help="Seconds for which that cluster may have no worker; default: any time.",
-                ),
-            ]
-        wrapped: _Command = with_settings
-        for option in reversed(options):
-            wrapped = option(wrapped)
-        return wrapped
-
-    return add
-
-
-_TRIALS = click.option(
-    "--trials",
-    type=WholeNumber(1),
-    default=30,
-    show_default=True,
-    help="Finished trials (complete, pruned or diverged) that the study shall have in the end.",
-)
-_OUTPUT = click.option("--output", type=FilePath(), default="results", show_default=True, help="Folder of the report.")
-_force = _flag("--force", "Train again what is finished.")
-_DRY_RUN = _flag("--dry-run", "Train nothing; say what would be trained, reused or gone on with, and how long.")
-_CHECKPOINTS = click.option(
-    "--checkpoint-dir", type=_PATH, default="checkpoints", show_default=True, help="Folder to resume from."
-)
-_REGISTER = click.option(
-    "--register", type=Optional(click.STRING), help="Registered model to put the best network into."
-)
+        if ctx.meta.get(IS_DRY_RUN):
+            _record_dry_run(ctx)
+        return result
 
 
 def _parameters(values: dict[str, Any]) -> dict[str, str]:
@@ -183,11 +89,6 @@ def _text(name: str, value: Any) -> str:
         return ",".join(_text(name, each) for each in value)
     form = {item.name: item.metadata.get("format", str) for item in fields(TrainingConfig)}.get(name, str)
     return str(value) if value is None else str(form(value))
-
-
-def _be_verbose() -> None:
-    os.environ[VERBOSE] = "1"
-    show_log()
 
 
 @click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -204,7 +105,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--dataset", default="mnist", show_default=True, help="mnist, digits, or any name with --source.")
-@_settings(many=False)
+@settings_options(many=False)
 def prepare(dataset: str, settings: "Settings") -> None:
     """Bring a data set into the data folder, verified."""
     from pipeline import commands
@@ -213,12 +114,12 @@ def prepare(dataset: str, settings: "Settings") -> None:
 
 
 @main.command()
-@_hyperparameters()
-@_force
-@_DRY_RUN
-@_REGISTER
-@_CHECKPOINTS
-@_settings(many=False)
+@hyperparameters()
+@FORCE
+@DRY_RUN
+@REGISTER
+@CHECKPOINTS
+@settings_options(many=False)
 def train(settings: "Settings", **values: Any) -> None:
     """Train one network."""
     from pipeline import commands
@@ -233,7 +134,7 @@ def train(settings: "Settings", **values: Any) -> None:
 @main.command()
 @click.option(
     "--hidden-sizes",
-    type=Several(_SIZES),
+    type=Several(SIZES),
     default="128,256x64",
     show_default=True,
     help="Units of each hidden layer, joined by x; a comma separates networks.",
@@ -241,12 +142,12 @@ def train(settings: "Settings", **values: Any) -> None:
 @click.option("--activations", type=Several(click.STRING), default=",".join(ACTIVATIONS), show_default=True)
 @click.option("--losses", type=Several(click.STRING), default=",".join(LOSSES), show_default=True)
 @click.option("--seeds", type=Several(WholeNumber()), default="0", show_default=True, help="Each network once a seed.")
-@_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
-@_force
-@_DRY_RUN
-@_REGISTER
-@_CHECKPOINTS
-@_settings(many=True)
+@hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
+@FORCE
+@DRY_RUN
+@REGISTER
+@CHECKPOINTS
+@settings_options(many=True)
 def grid(
     hidden_sizes: list[tuple[int, ...]],
     activations: list[str],
@@ -277,18 +178,18 @@ def grid(
     type=Optional(click.STRING),
     help=f"One of {', '.join([*STUDIES, *OPEN_STUDIES])}; default: {', '.join(STUDIES)}.",
 )
-@click.option("--hidden-sizes", type=Optional(_SIZES), help="Instead of the study's.")
+@click.option("--hidden-sizes", type=Optional(SIZES), help="Instead of the study's.")
 @click.option("--activation", type=Optional(click.STRING), help="Instead of the study's.")
 @click.option("--loss", type=Optional(click.STRING), help="Instead of the study's.")
 @click.option("--learning-rates", type=Several(click.FLOAT), default="", help="Instead of the study's.")
 @click.option("--max-epochs", type=Several(WholeNumber()), default="", help="Instead of the study's.")
 @click.option("--seeds", type=Several(WholeNumber()), default="0", show_default=True, help="Each network once a seed.")
-@_hyperparameters(without=("hidden_sizes", "activation", "loss", "learning_rate", "max_epoch", "seed"))
-@_force
-@_DRY_RUN
-@_REGISTER
-@_CHECKPOINTS
-@_settings(many=True)
+@hyperparameters(without=("hidden_sizes", "activation", "loss", "learning_rate", "max_epoch", "seed"))
+@FORCE
+@DRY_RUN
+@REGISTER
+@CHECKPOINTS
+@settings_options(many=True)
 def sweep(settings: "Settings", **values: Any) -> None:
     """Train the published studies of the weak network, or one of your own."""
     from pipeline import commands, experiments
@@ -304,7 +205,7 @@ def sweep(settings: "Settings", **values: Any) -> None:
 
 @main.command()
 @click.option("--run", required=True, help="Id of a network's finished run.")
-@_settings(many=False)
+@settings_options(many=False)
 def verify(run: str, settings: "Settings") -> None:
     """Train a finished network again and say whether it comes out the same; the store is only read."""
     from pipeline import commands
@@ -317,13 +218,13 @@ def verify(run: str, settings: "Settings") -> None:
     "--model", "model_uri", required=True, help="runs:/RUN/model, models:/NAME/VERSION or models:/NAME@champion."
 )
 @click.option("--images", type=FilePath(), required=True, help="Picture, folder of pictures, or idx file.")
-@_flag("--verbose", "Show the log of the pipeline and of the libraries.")
+@flag("--verbose", "Show the log of the pipeline and of the libraries.")
 def predict(model_uri: str, images: Path, verbose: bool) -> None:
     """Classify images of digits with a trained network."""
     from pipeline import commands
 
     if verbose:
-        _be_verbose()
+        be_verbose()
     commands.predict(model_uri, images, _parameters({"model": model_uri, "images": images}))
 
 
@@ -344,7 +245,7 @@ class _Search(click.Command):
 
 
 @main.command(cls=_Search)
-@_TRIALS
+@TRIALS
 @click.option("--study", type=Optional(click.STRING), help="Name of the study; default: that of the network.")
 @click.option(
     "--space",
@@ -367,11 +268,11 @@ class _Search(click.Command):
 )
 @click.option("--seeds", type=Several(WholeNumber()), default="0", show_default=True, help="Seeds of the final test.")
 @click.option("--storage", type=Optional(click.STRING), help="Optuna storage URL; default: OPTUNA_STORAGE or a file.")
-@_hyperparameters(activation="sigmoid")
-@_DRY_RUN
-@_REGISTER
-@_CHECKPOINTS
-@_settings(many=True)
+@hyperparameters(activation="sigmoid")
+@DRY_RUN
+@REGISTER
+@CHECKPOINTS
+@settings_options(many=True)
 def search(space: str, settings: "Settings", **values: Any) -> None:
     """Search hyperparameters with Optuna; the same command goes on until the study has its trials."""
     from pipeline.search.search import Plan
@@ -392,32 +293,32 @@ def search(space: str, settings: "Settings", **values: Any) -> None:
 
 
 @main.command()
-@_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
-@_OUTPUT
+@hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
+@OUTPUT
 @click.option(
-    "--data-dir", type=_PATH, default="data", show_default=True,
+    "--data-dir", type=PATH, default="data", show_default=True,
     help="Folder of prepared data, for runs that kept no predictions.",
 )  # fmt: skip
-@_flag("--verbose", "Show the log of the pipeline and of the libraries.")
+@flag("--verbose", "Show the log of the pipeline and of the libraries.")
 def report(output: Path, data_dir: Path | None, verbose: bool, **values: Any) -> None:
     """Turn the finished runs into tables beside the published ones, curves and judged claims."""
     from pipeline import commands
 
     if verbose:
-        _be_verbose()
+        be_verbose()
     commands.report(TrainingConfig(**values), output, _parameters({**values, "output": output}), data_dir=data_dir)
 
 
 @main.command()
-@_hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
+@hyperparameters(without=("hidden_sizes", "activation", "loss", "seed"))
 @click.option(
     "--seeds", type=Several(WholeNumber()), default="0,1,2,3,4", show_default=True, help="Each network once a seed."
 )
-@_TRIALS
-@_OUTPUT
-@_DRY_RUN
-@_CHECKPOINTS
-@_settings(many=True)
+@TRIALS
+@OUTPUT
+@DRY_RUN
+@CHECKPOINTS
+@settings_options(many=True)
 def reproduce(seeds: list[int], trials: int, output: Path, settings: "Settings", **values: Any) -> None:
     """Prepare, train the grid and the studies, search and report, reusing all that is finished."""
     from pipeline import commands

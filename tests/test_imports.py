@@ -18,7 +18,8 @@ LAYERS = [
     {"pipeline.report"},
     {"pipeline.search"},
     {"pipeline.commands"},
-    {"pipeline.cli", "pipeline.options"},
+    {"pipeline.shared_options"},
+    {"pipeline.cli"},
     {"pipeline.__main__"},
 ]
 """From below to above: a file imports its own layer and those before it."""
