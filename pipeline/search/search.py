@@ -124,7 +124,7 @@ def _conclude(
     candidates = confirm(study, plan.confirm, train)
     best = candidates[0]
     tested = test(best.config, study.definition.base, plan.seeds, train)
-    parent.log_result(_parameters(study, best), _metrics(best, tested[0]))
+    parent.log_result(_parameters(study, best), _metrics(best, tested[0]), step=len(study.trials()) + 1)
     baseline = tested[1].outcomes[plan.seeds[0]]
     for tag, run_id in ((BEST_RUN_TAG, best.run_id), (BASELINE_RUN_TAG, str(baseline.run_id))):
         parent.tag(tag, run_id)

@@ -11,12 +11,12 @@ from pipeline.data.datasets import Dataset
 from pipeline.display.progress import progress
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.names import trial_name
-from pipeline.output import notice
+from pipeline.output import decoration, notice
 from pipeline.search.pruning import Replay
 from pipeline.search.study import End, Study, Trial
 from pipeline.tracking.lease import Watch
 from pipeline.tracking.runs import OwnedRun
-from pipeline.tracking.store import EARLY_STOP_TAG, Store, TrackedRun
+from pipeline.tracking.store import EARLY_STOP_TAG, Point, Store, TrackedRun
 from pipeline.training.executor import run_tasks, worker_count
 from pipeline.training.networks import Settings
 from pipeline.training.splits import batches_an_epoch
@@ -37,6 +37,7 @@ def run_trials(study: Study, store: Store, parent: OwnedRun, dataset: Dataset, s
         Interrupted: on Ctrl-C or SIGTERM; the message says how many trials are finished and how to resume.
         PipelineError: a training failed for a reason that would stop the next one, too.
     """
+    log_progress(study, parent)
     unfinished = study.unfinished()
     if not unfinished:
         return
@@ -69,6 +70,22 @@ def run_trials(study: Study, store: Store, parent: OwnedRun, dataset: Dataset, s
             notes.shutdown(wait=False, cancel_futures=True)
             text = str(error) if isinstance(error, Interrupted) else f"stopped by {error}"
             raise Interrupted(f"{text}: {study.summary()} Run the same command again to go on.") from error
+
+
+def log_progress(study: Study, parent: OwnedRun) -> None:
+    """Log on the search's run how far its study is, under the names that a grid's run has; one point for each trial."""
+    with decoration("A metric of the parent run"):
+        ended = [trial for trial in study.trials() if trial.state.is_finished()]
+        values = [trial.value for trial in ended if trial.state.name == "COMPLETE" and trial.value is not None]
+        metrics: dict[str, float] = {
+            "networks_asked": study.wanted,
+            "networks_finished": len(ended),
+            "seconds": sum(float(trial.user_attrs.get("train_seconds", 0.0)) for trial in ended),
+        }
+        if values:
+            metrics["best_validation_accuracy"] = max(values)
+        now = time.time_ns() // 1_000_000
+        parent.send([Point(key, value, now, len(ended)) for key, value in metrics.items()])
 
 
 def _say_who_waits(study: Study, settings: Settings) -> None:
@@ -203,6 +220,7 @@ class TrialTasks:
         end, text = _end_of(run, replay)
         link = {"run_id": run.run_id, "run": self._store.link(run.run_id)}
         self._study.finish(trial.number, End(end.state, end.value, end.values, {**link, **(end.attributes or {})}))
+        log_progress(self._study, self._parent)
         if run.tags.get("study") == self._study.name and run.tags.get("trial") == str(trial.number):
             self._store.call("set_tag", run.run_id, "trial_state", end.state)
         self._report(_ended(trial, f"{text}{', from a run that the store had' * reused}"))

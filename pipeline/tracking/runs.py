@@ -212,14 +212,14 @@ class OwnedRun:
             return self.store.history(self.run_id, key)
         return sorted((point for point in self._sent if point.key == key), key=lambda point: point.step)
 
-    def log_result(self, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Log the result of a command: parameters, and metrics at step 0."""
+    def log_result(self, parameters: Mapping[str, Any], metrics: Mapping[str, float], *, step: int = 0) -> None:
+        """Log the result of a command: parameters, and metrics at a step, which is after those logged on the way."""
         from mlflow.entities import Metric, Param
 
         self.write(
             "log_batch",
             self.run_id,
-            metrics=[Metric(key, value, 0, 0) for key, value in metrics.items()],
+            metrics=[Metric(key, value, 0, step) for key, value in metrics.items()],
             params=[Param(key, str(value)) for key, value in parameters.items()],
         )
 

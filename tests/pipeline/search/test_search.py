@@ -113,6 +113,19 @@ def test_each_trial_is_a_child_run(within_finished):
             assert "median" in run.tags["reason"]
 
 
+def test_the_run_of_the_search_has_the_metrics_of_a_grid_after_each_trial(within_finished):
+    _, store, _ = within_finished
+    parent, ended = parent_of(store), trials_of()
+    assert [point.value for point in store.history(parent.run_id, "networks_finished")] == [0, 1, 2, 3, 4, 5, 6]
+    assert parent.metrics["networks_asked"] == 6
+    assert parent.metrics["networks_finished"] == 6
+    assert parent.metrics["seconds"] == pytest.approx(sum(trial.user_attrs["train_seconds"] for trial in ended))
+    *during, final = [point.value for point in store.history(parent.run_id, "best_validation_accuracy")]
+    assert during == sorted(during)
+    assert during[-1] == max(trial.value for trial in ended if trial.state.name == "COMPLETE")
+    assert final == parent.metrics["best_validation_accuracy"]
+
+
 def test_best_is_retrained_on_all_images_and_set_beside_the_baseline(within_finished):
     _, store, outcomes = within_finished
     best = study_of().best_trial
