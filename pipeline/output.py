@@ -1,12 +1,13 @@
 """The output of commands, in any encoding and without secrets; a failed picture or description fails no command."""
 
 import os
+import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import Final, TextIO
 
 from pipeline.errors import Interrupted, Lost, PipelineError, first_line
 from pipeline.redaction import redacted
@@ -30,7 +31,7 @@ def warn(text: str) -> None:
 def notice(text: str) -> None:
     """Print a line to standard error, broken between words on a terminal; one that cannot be printed is dropped."""
     with suppress(OSError, ValueError):
-        _write(_folded(text, sys.stderr), sys.stderr)
+        _write(_folded(one_line(text), sys.stderr), sys.stderr)
 
 
 def leave_terminal() -> None:
@@ -72,8 +73,31 @@ def _folded(text: str, stream: TextIO) -> str:
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
+def printable(text: str) -> str:
+    r"""Escape the control characters of a text, line ends and tabs excepted, because a terminal would obey them.
+
+    Example:
+        >>> printable("a name \x1b[2J")
+        'a name \\x1b[2J'
+    """
+    return _CONTROLS.sub(_escaped, text)
+
+
+def one_line(text: str) -> str:
+    """Escape control characters and line ends, so that a name with line ends in it does not pass for a message."""
+    return printable(text.replace("\n", r"\n"))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
+
+
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, and those that change the direction of writing."""
+
+
 def _write(text: str, stream: TextIO) -> None:
-    text = redacted(text)
+    text = printable(redacted(text))
     try:
         print(text, file=stream, flush=True)
     except UnicodeEncodeError as error:

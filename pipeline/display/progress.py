@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.output import one_line
 from pipeline.redaction import redacted
 from pipeline.training.task import Event, EventKind, Report
 
@@ -154,7 +156,7 @@ class _Terminal:
 
 def _line(event: Event) -> str:
     warning = "Warning: " if event.kind is EventKind.WARNING else ""
-    return redacted(f"{warning}{event.name}: {event.text}")
+    return one_line(redacted(f"{warning}{event.name}: {event.text}"))
 
 
 _PRINTED: Final = (EventKind.NOTICE, EventKind.WARNING)
@@ -184,7 +186,7 @@ class _Lines:
         if event.kind is EventKind.WORKERS:
             self._console.print(f"{self._title}: {event.text}")
         elif event.kind is EventKind.STARTED:
-            self._console.print(f"{event.name}: {event.text or 'begins'}")
+            self._console.print(_line(replace(event, text=event.text or "begins")))
         elif event.kind in _PRINTED:
             self._console.print(_line(event))
         elif event.kind is EventKind.ENDED:

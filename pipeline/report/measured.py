@@ -1,7 +1,9 @@
 """The finished runs on one data set, read from MLflow and found by their configuration."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 from pipeline.data.datasets import Dataset, load
 from pipeline.errors import PipelineError, UsageError
+from pipeline.output import warn
 from pipeline.report import networks
 from pipeline.tracking.store import BASELINE_RUN_TAG, BEST_RUN_TAG, Store, TrackedRun
 from pipeline.training.predictions import kept
@@ -22,6 +25,7 @@ FIGURES: Final = ("train_accuracy", "train_loss", "test_accuracy", "test_loss", 
 SEEDS_WITH_CURVES: Final = 5
 """Curves are read for this many seeds of a network, because curves are most of the data in a store."""
 _LATEST_FIRST: Final = ("attributes.end_time DESC",)
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _NO_INFLUENCE: Final = ("disp_freq", "test_epoch", "seed")
 
 Curve = Sequence[tuple[float, float]]
@@ -227,11 +231,20 @@ class Runs:
         )
         latest: dict[str, TrackedRun] = {}
         for run in self._store.search(condition, _LATEST_FIRST):
-            latest.setdefault(run.tags["study"], run)
-        return [search for name, run in sorted(latest.items()) if (search := self._search(name, run))]
+            latest.setdefault(run.tags.get("study", ""), run)
+        found = (self._readable(name, run) for name, run in sorted(latest.items()))
+        return [search for search in found if search]
+
+    def _readable(self, name: str, run: TrackedRun) -> Search | None:
+        """A search; None, with a warning, if its run holds what no search writes."""
+        try:
+            return self._search(name, run)
+        except (KeyError, ValueError, TypeError, RecursionError) as error:
+            warn(f"The search {name!r} ({run.run_id}) cannot be read ({error!r:.200}); the report leaves it out.")
+            return None
 
     def _search(self, name: str, run: TrackedRun) -> Search | None:
-        trials = sorted(self._trials(name), key=lambda trial: trial.number)
+        trials = sorted(self._trials.get(name, ()), key=lambda trial: trial.number)
         number = int(run.parameters["best_trial"])
         of_trial = next((trial.config for trial in trials if trial.number == number), None)
         best = self._tagged(run, BEST_RUN_TAG) or of_trial
@@ -246,7 +259,7 @@ class Runs:
         return Search(
             name,
             run.run_id,
-            json.loads(run.tags["space"]),
+            dict(json.loads(run.tags["space"])),
             replace(best, validation=False),
             run.metrics["best_validation_accuracy"],
             trials,
@@ -259,19 +272,25 @@ class Runs:
 
     def _tagged(self, run: TrackedRun, tag: str) -> TrainingConfig | None:
         """Return the configuration of the run whose id is in a tag of a search's run, or None without the tag."""
-        return _config(self._store.get(run.tags[tag])) if tag in run.tags else None
+        found = self._store.find(run.tags[tag]) if tag in run.tags else None
+        return _config(found) if found else None
 
     def _pictures(self, run: TrackedRun) -> dict[str, bytes]:
         paths = [path for path in self._store.files(run.run_id, "analysis") if path.endswith(".png")]
         return {Path(path).stem: self._store.read_file(run.run_id, path) for path in paths}
 
-    def _trials(self, name: str) -> Iterator[Trial]:
-        condition = f"tags.study = '{name}' and tags.trial LIKE '%' and params.dataset_digest = '{self.digest}'"
+    @cached_property
+    def _trials(self) -> Mapping[str, Sequence[Trial]]:
+        """The trials that studies on these data trained themselves, by study; read once, whatever a study is called."""
+        condition = f"tags.study LIKE '%' and tags.trial LIKE '%' and params.dataset_digest = '{self.digest}'"
+        found: defaultdict[str, list[Trial]] = defaultdict(list)
         for run in self._store.search(condition):
-            if (config := _config(run)) is not None:
+            if _NUMBER.fullmatch(run.tags["trial"]) and (config := _config(run)) is not None:
                 accuracy = run.metrics.get("validation_accuracy", run.metrics.get("validation/accuracy"))
                 state = run.tags.get("trial_state", run.status).lower()
-                yield Trial(int(run.tags["trial"]), state, config, accuracy, run.run_id)
+                number = int(run.tags["trial"])
+                found[run.tags["study"]].append(Trial(number, state, config, accuracy, run.run_id))
+        return found
 
 
 def require(runs: Runs) -> None:

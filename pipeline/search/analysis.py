@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pipeline.search.attributes import train_seconds
 from pipeline.search.sampling import in_memory, is_inside
 from pipeline.search.study import Study
 
@@ -47,7 +48,7 @@ def history(title: str, trials: Sequence["FrozenTrial"]) -> "Figure":
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     floor = floor_of(trials)
-    minutes = np.cumsum([float(trial.user_attrs.get("train_seconds", 0.0)) for trial in trials]) / 60
+    minutes = np.cumsum([train_seconds(trial) or 0.0 for trial in trials]) / 60
     for state, (marker, colour) in _MARKS.items():
         points = [
             (minute, 100 * trial.value)

@@ -8,6 +8,7 @@ from typing import Final
 from pipeline.config import TrainingConfig
 from pipeline.errors import PipelineError
 from pipeline.report.statistics import CONFIDENCE, holm, paired
+from pipeline.search.attributes import run_of
 from pipeline.search.study import Study
 from pipeline.training.networks import finished
 from pipeline.training.task import Outcome, Status
@@ -129,7 +130,7 @@ def _best(study: Study, count: int) -> list[Candidate]:
     complete = [trial for trial in study.trials() if trial.state == TrialState.COMPLETE and trial.value is not None]
     found: dict[TrainingConfig, Candidate] = {}
     for trial in sorted(complete, key=lambda trial: (-float(trial.value or 0.0), trial.number)):
-        run_id = trial.user_attrs.get("run_id", "")  # a trial that the user added with its value has no run
+        run_id = run_of(trial)
         if run_id and (config := study.config(trial)) is not None and config not in found:
             found[config] = Candidate(trial.number, config, float(trial.value or 0.0), run_id)
     if not found:

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from pipeline.config import TrainingConfig
+from pipeline.search.attributes import train_seconds
 from pipeline.search.search import Plan
 from pipeline.search.storage import Storage, storage_url
 from pipeline.tracking.store import Store
@@ -55,4 +56,4 @@ def _finished(url: str, name: str) -> list[float | None]:
     except KeyError:
         return []
     trials = storage.call(lambda: study.get_trials(deepcopy=False))
-    return [trial.user_attrs.get("train_seconds") for trial in trials if trial.state.is_finished()]
+    return [train_seconds(trial) for trial in trials if trial.state.is_finished()]

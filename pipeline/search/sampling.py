@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from model.randomness import rng
 from pipeline.log import is_verbose
+from pipeline.search.attributes import OUTSIDE
 from pipeline.search.space import Space
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-OUTSIDE: Final = "outside_space"
-"""The attribute of an enqueued trial that has those of its values that are not in the space."""
 STARTUP_TRIALS: Final = 5
 """The sampler and the pruner begin to use earlier trials when they see this many."""
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.config import TrainingConfig
 from pipeline.errors import UsageError
+from pipeline.search.attributes import OUTSIDE, OWNER, enqueued, outside, owner
 from pipeline.search.pruning import Pruning
-from pipeline.search.sampling import OUTSIDE, draw, is_ready, visible
+from pipeline.search.sampling import draw, is_ready, visible
 from pipeline.search.space import Space
 from pipeline.search.storage import Storage
 
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
 
 DRAWN: Final = "drawn"
 """The attribute of a trial that the search created; the user enqueued the trials without it."""
-_OWNER: Final = "search_run"
 DEFINITION: Final = "definition"
 """The attribute of a study that has its definition: the result of `Definition.as_attribute`."""
-_FIXED: Final = "fixed_params"  # Optuna's key for the parameters that the user enqueued
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ class Study:
     def config(self, trial: "FrozenTrial") -> TrainingConfig | None:
         """Return the network of a drawn trial; None if the user enqueued parameters that cannot be trained."""
         try:
-            parameters = {**trial.params, **trial.user_attrs.get(OUTSIDE, {})}
+            parameters = {**trial.params, **outside(trial)}
             return self.definition.space.configure(self.definition.base, parameters)
         except UsageError:
             return None
@@ -186,11 +185,11 @@ class Study:
         finished = sum(counts.values())
         return f"The study {self.name!r} has {finished} of {self._goal(trials)} trials finished ({by_state or 'none'})."
 
-    def take(self, owner: str, *, mine: "set[int]", is_alive: Callable[[str], bool]) -> Trial | None:
+    def take(self, command: str, *, mine: "set[int]", is_alive: Callable[[str], bool]) -> Trial | None:
         """Choose the next trial for this process to train, and mark it as taken.
 
         Args:
-            owner: the id of this command's run.
+            command: the id of this command's run.
             mine: the numbers of the trials that this process already has.
             is_alive: returns whether the command with this run is alive.
 
@@ -202,7 +201,7 @@ class Study:
                 trials = self.trials()
                 ready = [trial for trial in trials if is_ready(trials, trial.number, self.definition.lag)]
                 found = next(
-                    (each for each in ready if each.number not in mine and self._acquire(each, owner, is_alive)), None
+                    (each for each in ready if each.number not in mine and self._acquire(each, command, is_alive)), None
                 )
                 if found is not None:
                     parameters = self._draw(trials, found)
@@ -222,23 +221,23 @@ class Study:
 
         self.optuna.add_trial(create_trial(state=TrialState.WAITING, user_attrs={DRAWN: True}))
 
-    def _acquire(self, trial: "FrozenTrial", owner: str, is_alive: Callable[[str], bool]) -> bool:
-        """Write `owner` on a trial that nobody works on; return whether this succeeded."""
+    def _acquire(self, trial: "FrozenTrial", command: str, is_alive: Callable[[str], bool]) -> bool:
+        """Write `command` on a trial that nobody works on; return whether this succeeded."""
         from optuna.trial import TrialState
 
-        before = trial.user_attrs.get(_OWNER)
+        before = owner(trial)
         if trial.state.is_finished():
             return False
-        if trial.state == TrialState.RUNNING and before not in {None, owner} and is_alive(before):
+        if trial.state == TrialState.RUNNING and before not in {None, command} and is_alive(before):
             return False
         number = self._trial_id(trial.number)
         backend = self.storage.backend
-        self.storage.call(lambda: backend.set_trial_user_attr(number, _OWNER, owner))  # first: none runs without it
+        self.storage.call(lambda: backend.set_trial_user_attr(number, OWNER, command))  # first: none runs without it
         if trial.state == TrialState.RUNNING:
             return True
         if not self.storage.call(lambda: backend.set_trial_state_values(number, TrialState.RUNNING)):
             return False  # another machine was faster
-        self.storage.call(lambda: backend.set_trial_user_attr(number, _OWNER, owner))
+        self.storage.call(lambda: backend.set_trial_user_attr(number, OWNER, command))
         return True
 
     def _draw(self, trials: "list[FrozenTrial]", trial: "FrozenTrial") -> dict[str, Any]:
@@ -248,7 +247,7 @@ class Study:
         if number > 0 or not space.holds(parameters):
             seen = visible(trials, number, self.definition.lag, space)
             parameters = draw(space, seen, seed=self.definition.seed, number=number)
-        parameters |= trial.system_attrs.get(_FIXED, {})
+        parameters |= enqueued(trial)
         self.storage.call(lambda: self._write(trial, parameters))
         return parameters
 
@@ -272,9 +271,9 @@ class Study:
             if name not in trial.params and space.holds({name: parameters[name]}):
                 internal = distribution.to_internal_repr(parameters[name])
                 backend.set_trial_param(trial_id, name, internal, distribution)
-        outside = {name: value for name, value in parameters.items() if not space.holds({name: value})}
-        if outside and OUTSIDE not in trial.user_attrs:
-            backend.set_trial_user_attr(trial_id, OUTSIDE, outside)
+        others = {name: value for name, value in parameters.items() if not space.holds({name: value})}
+        if others and not outside(trial):
+            backend.set_trial_user_attr(trial_id, OUTSIDE, others)
 
     def note(self, number: int, epoch: int, accuracy: float) -> None:
         """Store an evaluation of a running trial for people who watch it; it may fail, as `finish` repeats it."""

@@ -1,16 +1,16 @@
 """Tables and sentences about the result of a search, for any space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.config import TrainingConfig
 from pipeline.display.tables import markdown_table
 from pipeline.report import published
 from pipeline.report.statistics import paired
+from pipeline.search.attributes import outside, run_of, train_seconds
 from pipeline.search.confirmation import Candidate, Tested, differences
-from pipeline.search.sampling import OUTSIDE
 from pipeline.search.study import DRAWN, Study
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def trials(study: Study) -> str:
                 *(_value(config, name) for name in names),
                 max(trial.intermediate_values, default=_NONE),
                 _NONE if trial.value is None else f"{trial.value:.2%}",
-                trial.user_attrs.get("run_id", _NONE),
+                run_of(trial) or _NONE,
             ]
         )
     return markdown_table(rows, ["trial", "state", *names, "reached", "validation accuracy", "run"], texts=2)
@@ -41,9 +41,8 @@ def trials(study: Study) -> str:
 def _mark(trial: "FrozenTrial") -> str:
     if DRAWN in trial.user_attrs:
         return ""
-    outside: Mapping[str, Any] = trial.user_attrs.get(OUTSIDE, {})
-    values = ", ".join(f"{name}={value}" for name, value in outside.items())
-    return f", enqueued outside the space with {values}" if outside else ", enqueued"
+    values = ", ".join(f"{name}={value}" for name, value in outside(trial).items())
+    return f", enqueued outside the space with {values}" if values else ", enqueued"
 
 
 def _value(config: TrainingConfig | None, name: str) -> str:
@@ -126,7 +125,7 @@ def spent(study: Study) -> str:
 
     seconds = saved = 0.0
     for trial in study.trials():
-        of_trial = float(trial.user_attrs.get("train_seconds", 0.0))
+        of_trial = train_seconds(trial) or 0.0
         seconds += of_trial
         config, reached = study.config(trial), max(trial.intermediate_values, default=0)
         if trial.state == TrialState.PRUNED and config is not None and reached:

@@ -5,6 +5,7 @@ accuracy on the same data is higher.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -152,11 +153,12 @@ def register(store: Store, name: str, outcome: Outcome, measure: str, value: flo
     for tag, meaning in (("dataset_digest", "other data"), ("measure", "another measure")):
         if before.tags.get(tag) != tags[tag]:
             return f"{kept}, chosen on {meaning} ({before.tags.get(tag)}): register under another name to compare."
-    former = float(before.tags["value"])
-    if value <= former:
+    former = _number(before.tags.get("value"))
+    if former is not None and value <= former:
         return f"{kept}, with {former:.2%}."
     _set_alias(store, name, CHAMPION, version)
-    return f"{sentence} and its new champion: {metric}, before it {former:.2%} of version {before.version}."
+    of_former = "an unknown one" if former is None else f"{former:.2%}"
+    return f"{sentence} and its new champion: {metric}, before it {of_former} of version {before.version}."
 
 
 def _caveat(measure: str) -> str:
@@ -191,10 +193,28 @@ def _register_version(store: Store, name: str, run_id: str, tags: Mapping[str, s
 
 def _note_version(store: Store, model_id: str, name: str, version: str) -> None:
     """Tag the model with its registered version, because MLflow does so only on a server."""
-    known = json.loads(store.call("get_logged_model", model_id).tags.get(_VERSIONS_TAG, "[]"))
+    known = _versions_in(store.call("get_logged_model", model_id).tags.get(_VERSIONS_TAG, "[]"))
     entry = {"name": name, "version": version}
-    if all(str(each["version"]) != version or each["name"] != name for each in known):
+    if all(str(each.get("version")) != version or each.get("name") != name for each in known):
         store.call("set_logged_model_tags", model_id, {_VERSIONS_TAG: json.dumps([*known, entry])})
+
+
+def _versions_in(text: str) -> list[dict[str, Any]]:
+    """The versions in a model's tag, which anybody may have written."""
+    try:
+        known = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return [each for each in known if isinstance(each, dict)] if isinstance(known, list) else []
+
+
+def _number(text: str | None) -> float | None:
+    """The value in a champion's tag, which anybody may have written; None if it is not a number."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _set_alias(store: Store, name: str, alias: str, version: str) -> None:

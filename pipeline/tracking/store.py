@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,8 @@ EARLY_STOP_TAG: Final = "early_stop"
 NOTE_TAG: Final = "mlflow.note.content"
 FINGERPRINT_TAG: Final = "fingerprint"
 JOB_TAG: Final = "job"
+_RUN_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What can be the id of a run; a tag or the name of a folder, which others may write, can be anything."""
 _HYPERPARAMETERS: Final = ("hidden_sizes", "activation", "loss", "learning_rate", "max_epoch")
 _RANKING: Final = {
     "runsHiddenMode": "SHOWALL",
@@ -114,10 +117,12 @@ class Store(Connection):
 
     def find(self, run_id: str) -> TrackedRun | None:
         """Return the run with this id, or None if the experiment does not have it or it is deleted."""
-        return next(self.search(f"attributes.run_id = '{run_id}'"), None)
+        return next(self.search(f"attributes.run_id = '{run_id}'"), None) if _RUN_ID.fullmatch(run_id) else None
 
     def is_over(self, run_id: str) -> bool:
         """Whether the experiment has a run with this id that is finished or deleted."""
+        if not _RUN_ID.fullmatch(run_id):
+            return False
         everything = 3  # MLflow's ViewType.ALL
         condition = f"attributes.run_id = '{run_id}'"
         runs = self.call("search_runs", [self.experiment_id], condition, everything, 1)

@@ -1,7 +1,8 @@
 """The state of a training on disk, from which the training resumes bit for bit after a crash.
 
 A checkpoint is one NumPy archive without objects, written atomically. Its file name holds its step and the digest of
-its bytes. If the bytes of a checkpoint do not match the digest, the previous checkpoint is used.
+its bytes. If the bytes of a checkpoint do not match the digest, or are not those of a checkpoint, the previous
+checkpoint is used: others may write to a shared folder.
 """
 
 import hashlib
@@ -9,7 +10,8 @@ import io
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,7 @@ class Checkpoint:
     Attributes:
         arrays: the arrays by name.
         notes: the JSON values by name; floats are exactly those that were saved.
-        damaged: how many newer checkpoints were skipped because their bytes do not match their digest.
+        damaged: how many newer checkpoints were passed over because they cannot be used.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -83,21 +85,26 @@ class Checkpoints:
                 "the one before it is kept. Make room or allow writing there, then run the same command again."
             ) from error
 
-    def latest(self) -> Checkpoint | None:
-        """Read the newest intact checkpoint, or None if there is none; damaged ones are removed."""
+    def latest(self, check: Callable[[Checkpoint], object] = lambda _checkpoint: None) -> Checkpoint | None:
+        """Read the newest intact checkpoint, or None if there is none; damaged ones are removed.
+
+        Args:
+            check: called with each checkpoint; if it raises, the checkpoint counts as damaged.
+        """
         for damaged, path in enumerate(self._newest_first()):
             try:
                 content = path.read_bytes()
             except OSError:
                 continue
-            if path.stem.partition("-")[2] == _digest(content):
-                with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                    arrays = {name: archive[name] for name in archive.files}
-                notes = json.loads(arrays.pop(_NOTES).tobytes())
-                return Checkpoint(arrays, notes, damaged)
-            _log.warning("damaged checkpoint passed over: %s", path)
-            with suppress(OSError):
-                path.unlink()  # because `save` would keep it as one of the last two and remove the intact one
+            try:
+                checkpoint = _read(content, path.stem.partition("-")[2], damaged)
+                check(checkpoint)
+            except Exception as error:  # noqa: BLE001 - whatever the bytes of a stranger make NumPy raise
+                _log.warning("damaged checkpoint passed over: %s (%r)", path, error)
+                with suppress(OSError):
+                    path.unlink()  # because `save` would keep it as one of the last two and remove the intact one
+            else:
+                return checkpoint
         return None
 
     def remove(self) -> None:
@@ -106,6 +113,25 @@ class Checkpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("*.npz"), reverse=True)
+
+
+def _read(content: bytes, digest: str, damaged: int) -> Checkpoint:
+    """Read the bytes of a checkpoint.
+
+    Raises:
+        Exception: of many kinds, if `Checkpoints.save` cannot have written these bytes.
+    """
+    if digest != _digest(content):
+        raise ValueError("its bytes do not match its digest")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > len(content):
+            raise ValueError("it is compressed")  # a small file could fill the memory
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    notes = json.loads(arrays.pop(_NOTES).tobytes())
+    if not isinstance(notes, dict):
+        raise TypeError("its notes have no names")
+    return Checkpoint(arrays, notes, damaged)
 
 
 def _digest(content: bytes | memoryview) -> str:

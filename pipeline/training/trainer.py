@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -32,6 +31,7 @@ from pipeline.training.checkpoint import Checkpoint, Checkpoints
 from pipeline.training.description import describe_network, network_title
 from pipeline.training.predictions import ARTIFACT, keep
 from pipeline.training.splits import batches_an_epoch, check_batch_size, lineage, split
+from pipeline.training.state import State, check_arrays
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Stop, Task, evaluation_split
 
 CHECKPOINT_SECONDS: Final = 30.0
@@ -334,35 +334,43 @@ class _Training:
             **{f"network/{name}": array for name, array in self.network.state().items()},
             **{f"optimizer/{name}": array for name, array in self.optimizer.state().items()},
         }
-        notes = {
-            "position": asdict(self.position),
-            "seconds": self.seconds,
-            "core_seconds": self.core_seconds + time.thread_time(),
-            "computed_with": provenance.arithmetic(),
-            "pending": self.pending,
-            "evaluated": self.evaluated,
-            "first_loss": self.first_loss,
-        }
-        self.checkpoints.save(self.position.epoch * self.batches + self.position.batch, arrays, notes)
+        state = State(
+            self.position,
+            self.seconds,
+            self.core_seconds + time.thread_time(),
+            provenance.arithmetic(),
+            self.pending,
+            self.evaluated,
+            self.first_loss,
+        )
+        self.checkpoints.save(self.position.epoch * self.batches + self.position.batch, arrays, state.as_notes())
         self.saved = time.monotonic()
+
+    def _state(self, checkpoint: Checkpoint) -> State:
+        """Read a checkpoint.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none of this training.
+        """
+        check_arrays(_under("network/", checkpoint), self.network.state())
+        check_arrays(_under("optimizer/", checkpoint), self.optimizer.state())
+        return State.from_notes(checkpoint.notes, max_epoch=self.config.max_epoch, batches=self.batches)
 
     def _restore(self) -> str:
         """Load the last checkpoint, if there is one, and send its pending metrics; returns a clause for the user."""
-        checkpoint = self.checkpoints.latest()
+        checkpoint = self.checkpoints.latest(self._state)
         if checkpoint is None:
             return ""
+        state = self._state(checkpoint)
         self.network.load_state(_under("network/", checkpoint))
         self.optimizer.load_state(_under("optimizer/", checkpoint))
-        notes = checkpoint.notes
-        self.position = Position(**notes["position"])
-        self.seconds = notes["seconds"]
-        self.evaluated = [(epoch, accuracy) for epoch, accuracy in notes["evaluated"]]
-        self.first_loss = notes.get("first_loss")  # a checkpoint of version 0.1.0 has none
-        self.core_seconds += notes.get("core_seconds", 0.0)  # nor has it these two
-        if text := provenance.difference(notes.get("computed_with", {})):
+        self.position, self.seconds, self.evaluated = state.position, state.seconds, state.evaluated
+        self.first_loss = state.first_loss
+        self.core_seconds += state.core_seconds
+        if text := provenance.difference(state.computed_with):
             self._tell(EventKind.NOTICE, text=text)
             self.run.tag(provenance.BIT_EXACT_TAG, "false")
-        self.run.send(Point(*point) for point in notes["pending"])
+        self.run.send(state.pending)
         damaged = f", {checkpoint.damaged} damaged checkpoint passed over" if checkpoint.damaged else ""
         return f"goes on after epoch {self.position.epoch}{damaged}"
 

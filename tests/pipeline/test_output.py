@@ -3,11 +3,14 @@
 import io
 import subprocess
 import sys
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import Interrupted
-from pipeline.output import decoration, notice, say
+from pipeline.output import decoration, notice, one_line, printable, say
 
 
 @pytest.mark.parametrize(
@@ -48,3 +51,20 @@ def test_a_decoration_that_fails_is_a_warning(capsys):
 def test_the_user_can_leave_while_something_is_decorated():
     with pytest.raises(Interrupted), decoration("curves.png"):
         raise Interrupted("stopped")
+
+
+@given(st.text())
+def test_no_control_character_reaches_a_terminal(text):
+    allowed = {"\n", "\t"}
+    assert {each for each in printable(text) if unicodedata.category(each) == "Cc"} <= allowed
+    assert len(one_line(text).splitlines()) <= 1
+
+
+def test_a_name_with_control_characters_is_said_escaped(capsys):
+    name = "run \x1b]0;owned\x07\x1b[2J\u202e\r\nError: all is lost"
+    say(name)
+    notice(name)
+    said, noticed = capsys.readouterr()
+    shown = r"run \x1b]0;owned\x07\x1b[2J\u202e\r"
+    assert said == f"{shown}\nError: all is lost\n"
+    assert noticed == shown + r"\nError: all is lost" + "\n"

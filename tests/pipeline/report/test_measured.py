@@ -201,3 +201,40 @@ def test_run_says_what_computed_it(store, make):
     make.run(ONE, tags={"processor": "Haswell AVX2", "numpy": "2.4.6"})
     make.run(replace(ONE, seed=1))
     assert [run.machine for run in Runs(store, BASE).of(ONE)] == ["Haswell AVX2 with NumPy 2.4.6", ""]
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [
+        ("space", "{"),
+        ("space", "[1]"),
+        ("space", "3"),
+        ("best_run", "no' run"),
+        ("best_run", "\x1b[2J"),
+        ("study", "o'x"),
+    ],
+)
+def test_a_search_that_others_have_changed_is_read_or_left_out_with_a_warning(store, make, tag, value, capsys):
+    make.run(ONE)
+    make.search(trials=[("complete", ONE, 0.9)], best=0)
+    [command] = store.search("tags.space LIKE '%'")
+    store.client.set_tag(command.run_id, tag, value)
+    searches = Runs(store, BASE).searches
+    warned = capsys.readouterr().err
+    if tag == "space":
+        assert searches == []
+        assert f"({command.run_id}) cannot be read" in warned
+        assert len(warned.splitlines()) == 1
+    else:
+        assert warned == ""
+        assert len(searches) == (tag == "best_run")
+
+
+@pytest.mark.parametrize("number", ["", "1e3", "-1", "9" * 5000, "\x1b[2J"])
+def test_a_trial_without_a_number_is_left_out(store, make, number):
+    make.run(ONE)
+    make.search(trials=[("complete", ONE, 0.9), ("complete", replace(ONE, learning_rate=0.2), 0.8)], best=0)
+    run = next(store.search("tags.trial = '1'"))
+    store.client.set_tag(run.run_id, "trial", number)
+    [search] = Runs(store, BASE).searches
+    assert [trial.number for trial in search.trials] == [0]

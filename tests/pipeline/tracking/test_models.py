@@ -64,6 +64,26 @@ def test_one_that_is_not_better_does_not(trained, network, champion, value):
     assert champion(name).run_id == first.run_id
 
 
+@pytest.mark.parametrize("text", ["", "much", "nan", "\x1b[2J", "9" * 5000])
+def test_a_champion_whose_value_is_not_a_number_gives_way(trained, network, champion, text):
+    name = f"malformed {text.encode().hex()[:8]}"
+    register(trained.store, name, network(), "validation_accuracy", 0.9)
+    trained.store.client.set_model_version_tag(name, "1", "value", text)
+    said = register(trained.store, name, network(), "validation_accuracy", 0.5)
+    assert said.endswith("its new champion: validation accuracy 50.00%, before it an unknown one of version 1.")
+    assert champion(name).version == "2"
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", "[1]", '[{"name": 1}]', "[" * 4000])
+def test_a_malformed_list_of_versions_is_replaced(trained, network, text):
+    outcome = network()
+    [model] = trained.store.models(outcome.run_id)
+    trained.store.client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": text})
+    register(trained.store, f"list {text[:3]}{len(text)}", outcome, "validation_accuracy", 0.9)
+    versions = json.loads(trained.store.client.get_logged_model(model.model_id).tags["mlflow.modelVersions"])
+    assert versions[-1]["version"] == "1"
+
+
 def test_a_champion_is_not_compared_across_data(trained, network, champion):
     first = network("some data")
     register(trained.store, "data", first, "validation_accuracy", 0.9)

@@ -1,3 +1,5 @@
+import hashlib
+import io
 import os
 import zipfile
 
@@ -119,3 +121,63 @@ def test_there_is_no_pickle(checkpoints, newest):
                 assert version == (1, 0)
                 _, _, dtype = np.lib.format.read_array_header_1_0(member)
                 assert not dtype.hasobject
+
+
+def stored(**arrays):
+    archive = io.BytesIO()
+    np.savez(archive, allow_pickle=True, **arrays)
+    return archive.getvalue()
+
+
+def compressed():
+    archive = io.BytesIO()
+    np.savez_compressed(archive, notes=np.frombuffer(b"{}", np.uint8), zeros=np.zeros(10**6))
+    return archive.getvalue()
+
+
+def member(name, content):
+    archive = io.BytesIO(stored(notes=np.frombuffer(b"{}", np.uint8)))
+    with zipfile.ZipFile(archive, "a") as each:
+        each.writestr(name, content)
+    return archive.getvalue()
+
+
+def header(text):
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def described(shape, descr="'<f8'"):
+    return header(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}".encode())
+
+
+FORGED = {
+    "no archive": b"weights",
+    "no notes": stored(weight=np.zeros(3)),
+    "notes that are no JSON": stored(notes=np.frombuffer(b"{", np.uint8)),
+    "notes without names": stored(notes=np.frombuffer(b"[1]", np.uint8)),
+    "deep notes": stored(notes=np.frombuffer(b"[" * 10**5, np.uint8)),
+    "notes that are no text": stored(notes=np.array([0xFF], np.uint8)),
+    "a pickle": stored(notes=np.array([{}], dtype=object)),
+    "a compressed one": compressed(),
+    "a huge shape": member("weight.npy", described("(1000000000, 1000000000)")),
+    "a negative shape": member("weight.npy", described("(-3,)")),
+    "a shape of texts": member("weight.npy", described("('a',)")),
+    "no type": member("weight.npy", described("(1,)", "'?!'")),
+    "a header that is code": member("weight.npy", header(b"__import__('os').abort()")),
+}
+
+
+@pytest.mark.parametrize("content", FORGED.values(), ids=FORGED)
+def test_a_forged_one_is_passed_over(checkpoints, content):
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    (checkpoints.folder / f"000000000300-{digest}.npz").write_bytes(content)
+    found = checkpoints.latest()
+    assert (found.notes, found.damaged) == ({"epoch": 2}, 1)
+
+
+def test_one_that_does_not_fit_is_passed_over(checkpoints):
+    def check(checkpoint):
+        if checkpoint.notes["epoch"] > 1:
+            raise KeyError("weight")
+
+    assert checkpoints.latest(check).notes == {"epoch": 1}
