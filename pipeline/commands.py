@@ -31,7 +31,7 @@ from pipeline.tracking.parents import command_run
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import Store
 from pipeline.training import provenance
-from pipeline.training.executor import local_workers, worker_count
+from pipeline.training.cluster import local_workers, worker_count
 from pipeline.training.networks import Settings, finished, prepared, run_networks
 from pipeline.training.plan import describe_plan, plan_networks, seconds
 from pipeline.training.results import Results
@@ -40,7 +40,7 @@ from pipeline.training.task import Event, EventKind, Outcome, Status, evaluation
 from pipeline.training.verification import config_of, verify
 
 if TYPE_CHECKING:
-    from pipeline.training.executor import Ready
+    from pipeline.training.cluster import Ready
 
 
 def prepare(name: str, settings: Settings, parameters: Mapping[str, str], parent_id: str | None = None) -> Dataset:

@@ -26,8 +26,8 @@ LAYERS = [
 HOMES = {
     "mlflow": ("pipeline/tracking/", "pipeline/training/serving.py", "pipeline/training/classifier.py"),
     "optuna": ("pipeline/search/",),
-    "dask": ("pipeline/training/executor.py",),
-    "distributed": ("pipeline/training/executor.py",),
+    "dask": ("pipeline/training/cluster.py", "pipeline/training/executor.py"),
+    "distributed": ("pipeline/training/cluster.py", "pipeline/training/executor.py"),
 }
 SOURCES = sorted(path for wing in ("model", "pipeline") for path in (REPOSITORY / wing).rglob("*.py"))
 

@@ -9,7 +9,7 @@ from pipeline.search.attributes import train_seconds
 from pipeline.search.search import Plan
 from pipeline.search.storage import Storage, storage_url
 from pipeline.tracking.store import Store
-from pipeline.training.executor import worker_count
+from pipeline.training.cluster import worker_count
 from pipeline.training.networks import Settings
 from pipeline.training.plan import Planned, Step, duration, seconds
 

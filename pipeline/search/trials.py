@@ -12,12 +12,14 @@ from pipeline.display.progress import progress
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.names import trial_name
 from pipeline.output import decoration, notice
+from pipeline.search.attributes import train_seconds
 from pipeline.search.pruning import Replay
 from pipeline.search.study import End, Study, Trial
 from pipeline.tracking.lease import Watch
 from pipeline.tracking.runs import OwnedRun
 from pipeline.tracking.store import EARLY_STOP_TAG, Point, Store, TrackedRun
-from pipeline.training.executor import run_tasks, worker_count
+from pipeline.training.cluster import worker_count
+from pipeline.training.executor import run_tasks
 from pipeline.training.networks import Settings
 from pipeline.training.splits import batches_an_epoch
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task, evaluation_split
@@ -80,7 +82,7 @@ def log_progress(study: Study, parent: OwnedRun) -> None:
         metrics: dict[str, float] = {
             "networks_asked": study.wanted,
             "networks_finished": len(ended),
-            "seconds": sum(float(trial.user_attrs.get("train_seconds", 0.0)) for trial in ended),
+            "seconds": sum(train_seconds(trial) or 0.0 for trial in ended),
         }
         if values:
             metrics["best_validation_accuracy"] = max(values)

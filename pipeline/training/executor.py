@@ -1,45 +1,35 @@
-"""Running many tasks with Dask: on a process for each core of this machine, or on a Dask cluster at an address."""
+"""Running many tasks on the workers of a Dask cluster, whose number may change."""
 
 import asyncio
-import atexit
 import math
-import os
 import queue
-import signal
 import sys
 import threading
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
-from pipeline.errors import Interrupted, PipelineError, UsageError
-from pipeline.log import is_verbose, show_log
+from pipeline.errors import Interrupted, PipelineError
 from pipeline.redaction import redacted
-from pipeline.tracking.connection import load_client
-from pipeline.training.signals import heard
+from pipeline.training.cluster import cluster, stop_all
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task
 from pipeline.training.trainer import train
-from pipeline.training.workers import FOLDERS, NotReady, Workers, with_own_folders
+from pipeline.training.workers import NotReady, Workers, with_own_folders
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, LocalCluster, Nanny, Worker
+    from distributed import Client, Future
 
-    Ready = Callable[[], LocalCluster]
+    from pipeline.training.cluster import Ready
 
-_SCHEMES: Final = ("tcp", "tls", "ucx", "ws", "wss")
 _STOP_SECONDS: Final = 1.5  # to save a checkpoint, before the worker is killed
-_LOST_WORKERS: Final = 10  # a task fails after so many of its workers have died
 _LOOK_SECONDS: Final = 0.5  # between two checks for workers that joined
 _FIRST_LINE_SECONDS: Final = 5.0  # without a worker, before a notice to the user
 _LINE_SECONDS: Final = 60.0
 _stops: defaultdict[str, threading.Event] = defaultdict(threading.Event)
-_stop_all = threading.Event()
 
 
 def run_tasks(
@@ -69,9 +59,8 @@ def run_tasks(
         Interrupted: on Ctrl-C or SIGTERM, after the outcomes of the stopped tasks.
         PipelineError: the cluster cannot be reached or used, or its scheduler is lost.
     """
-    _quiet()
     job = uuid.uuid4().hex
-    with _cluster(workers, length_hint(tasks, sys.maxsize), scheduler, report, starting) as client:
+    with cluster(workers, length_hint(tasks, sys.maxsize), scheduler, report, starting) as client:
         client.subscribe_topic(job, _Narrator(report).hear)
         crew = _Crew(client, job, report, scheduler, worker_timeout)
         try:
@@ -187,134 +176,6 @@ class _Crew:
         self._report(Event(EventKind.NOTICE, "Dask", 1, text=text))
 
 
-def worker_count(workers: int | None) -> int:
-    """Give the number of local workers: `workers`, or by default one for each core."""
-    _quiet()
-    from dask.system import CPU_COUNT
-
-    return workers or int(CPU_COUNT)
-
-
-def _quiet() -> None:
-    """Silence Dask's log, in the workers too; this works only before Dask is imported, because Dask reads it then."""
-    if not is_verbose():
-        loggers = ("distributed", "distributed.client", "distributed.gc", "tornado.application", "asyncio")
-        os.environ.setdefault("DASK_LOGGING", repr(dict.fromkeys(loggers, "critical")))
-
-
-def dask_setup(_worker: "Worker") -> None:
-    """Let a signal to a worker request a stop of its training; Dask calls this function in each worker process."""
-    show_log()
-    for variable in FOLDERS.values():
-        os.environ.pop(variable, None)  # the command's own processes work in the command's folders
-    for each in heard():
-        signal.signal(each, lambda *_: _stop_all.set())
-    load_client()  # while there is no task yet
-    atexit.register(os._exit, 0)  # because freeing MLflow's modules object by object would take seconds
-
-
-@contextmanager
-def local_workers(workers: int | None, tasks: int) -> Iterator["Ready"]:
-    """Have worker processes start in a thread while the command prepares their work; they end with the `with`.
-
-    Args:
-        workers: how many; by default one for each core.
-        tasks: the most tasks that they may get; there are never more workers than that.
-
-    Yields:
-        A function that waits until the workers are ready.
-    """
-    _quiet()
-    import dask.config
-    from distributed import LocalCluster
-
-    settings = {"distributed.scheduler.allowed-failures": _LOST_WORKERS, "distributed.worker.daemon": True}
-    with dask.config.set(settings), ThreadPoolExecutor(1) as starter:
-        start = starter.submit(
-            LocalCluster,
-            n_workers=_count(workers, tasks),
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            silence_logs=False,  # True would silence a process only until it begins to end
-            preload=[__name__],
-        )
-        try:
-            yield start.result
-        except BaseException:
-            with suppress(Exception):  # a start that failed says so to those who wait for it
-                _kill(start.result().workers.values())
-            raise
-        finally:
-            with suppress(Exception):
-                start.result().close()
-
-
-def _count(workers: int | None, tasks: int) -> int:
-    return max(1, min(worker_count(workers), tasks))
-
-
-@contextmanager
-def _cluster(
-    workers: int | None, tasks: int, scheduler: str | None, report: Report, starting: "Ready | None"
-) -> Iterator["Client"]:
-    if scheduler:
-        with _connected(scheduler) as client:
-            yield client
-        return
-    count = _count(workers, tasks)
-    report(Event(EventKind.WORKERS, "", 0, text=f"starting {count} worker{'s' if count > 1 else ''}"))
-    from distributed import Client
-
-    with nullcontext(starting) if starting else local_workers(workers, tasks) as ready:
-        cluster = ready()
-        with Client(cluster, set_as_default=False) as client:
-            try:
-                yield client
-            except BaseException:
-                _kill(cluster.workers.values())
-                raise
-
-
-def _connected(scheduler: str) -> "Client":
-    """Connect to the scheduler at an address.
-
-    Raises:
-        UsageError: the text is not the address of a scheduler.
-        PipelineError: no scheduler answers at the address, or TLS is not set up.
-    """
-    from distributed import Client, Security
-
-    if "://" in scheduler and urlsplit(scheduler).scheme not in _SCHEMES:
-        raise UsageError(
-            f"scheduler is {scheduler!r}; it has to be tcp://HOST:PORT, or tls://HOST:PORT with the certificates that "
-            "Dask's configuration names. (The http:// address is that of the scheduler's dashboard.)"
-        )
-    if scheduler.startswith("tls://") and Security().get_connection_args("client")["ssl_context"] is None:
-        raise PipelineError(
-            f"scheduler is {scheduler!r}, and Dask's configuration names no certificates: set "
-            "distributed.comm.tls.ca-file, distributed.comm.tls.client.cert and distributed.comm.tls.client.key."
-        )
-    try:
-        return Client(scheduler, timeout="10s", set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise PipelineError(
-            f"No Dask scheduler answers at {scheduler!r}; start one with 'dask scheduler', or leave --scheduler "
-            "out to use this machine."
-        ) from error
-
-
-def _kill(nannies: Iterable["Nanny"]) -> None:
-    """Kill worker processes; `_stopped` has given them time to save before."""
-    for nanny in nannies:
-        nanny.close_gracefully()  # because otherwise it would start another process
-        if nanny.pid:
-            with suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
-
-
 def _work(task: Task, job: str) -> Outcome:
     """Train in a worker process, and send the events to the client."""
     from distributed import get_worker
@@ -336,7 +197,7 @@ class _EitherStop(threading.Event):
         self._job = job
 
     def is_set(self) -> bool:
-        return _stop_all.is_set() or _stops[self._job].is_set()
+        return stop_all.is_set() or _stops[self._job].is_set()
 
 
 async def _request_stop(job: str) -> None:  # a coroutine, as Dask waits for the answer to anything else

@@ -25,7 +25,7 @@ from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Ta
 from pipeline.training.trainer import reuse, train
 
 if TYPE_CHECKING:
-    from pipeline.training.executor import Ready
+    from pipeline.training.cluster import Ready
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def run_networks(
         settings: where and how to train.
         title: the title of the progress display.
         alone: train in this process, one network after the other.
-        starting: workers that `executor.local_workers` has begun to start.
+        starting: workers that `cluster.local_workers` has begun to start.
         on_outcomes: called once with the outcomes of all reused networks, then with each further outcome.
 
     Raises:

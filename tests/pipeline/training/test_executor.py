@@ -38,7 +38,7 @@ def test_dask_s_log_is_shown_only_if_asked_for_also_after_the_cluster_is_closed(
 
 EARLY = """
 from multiprocessing import active_children
-from pipeline.training.executor import local_workers
+from pipeline.training.cluster import local_workers
 if __name__ == "__main__":
     with local_workers(4, 1) as ready:
         print(len(ready().workers), len(active_children()))
