@@ -1,9 +1,10 @@
-"""A Dask cluster that is not the command's own: workers come late, and the scheduler may be lost."""
+"""A Dask cluster that is not the command's own: workers come late, the store or the scheduler may be lost."""
 
 import os
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -92,3 +93,24 @@ def test_workers_without_a_shared_folder_get_the_data_and_begin_the_network_of_a
         for name in ("first", "second"):
             assert datasets.load_intact(tmp_path / name / "PIPELINE_DATA_DIR" / "digits")
         assert not list((tmp_path / "second").rglob("*.npz"))
+
+
+@pytest.mark.timeout(900)
+def test_living_workers_take_again_at_once_what_they_gave_up_in_an_outage(new_grid, uninterrupted):
+    impatient = {"PIPELINE_OUTAGE_SECONDS": "2"}
+    with dask("scheduler") as scheduler, new_grid("outage") as grid:
+        grid.networks = (*grid.networks, "--scheduler", scheduler.address)
+        with dask("worker", scheduler.address, **impatient), dask("worker", scheduler.address, **impatient):
+            command = grid.start(**impatient)
+            until(lambda: command.ended or len(grid.checkpointed()) == 2, "checkpoints of two networks")
+            with closing(sqlite3.connect(grid.folder / "mlflow.db", isolation_level=None, timeout=60)) as holder:
+                holder.execute("BEGIN EXCLUSIVE")
+                assert command.end() == 1, command.output
+                holder.execute("ROLLBACK")
+            assert "Traceback" not in command.output
+            assert "un the same command again" in command.last_line
+            again = grid.finish()
+        assert "goes on after epoch" in again.output
+        assert "may be training it" not in again.output
+        assert grid.results() == uninterrupted
+        grid.assert_tidy()

@@ -11,11 +11,18 @@ TRAINING = {"dataset": "digits", "init_std": "he", "batch_size": "50", "momentum
 ONE = {"learning_rate": "0.02", "max_epoch": "60"}
 COMMANDS = {
     "train": {"activation": "sigmoid", "loss": "hinge", **ONE},
+    "grid": {"activations": "relu,sigmoid", "losses": "hinge", "hidden_sizes": "128", "workers": "1", **ONE},
+    "sweep": {"study": "learning_rate", "learning_rates": "0.02,0.1", "max_epochs": "60", "workers": "1"},
+    "search": {"space": "learning_rate=0.01..0.1 log", "trials": "3", "confirm": "0", "workers": "1", **ONE},
 }
-SPELLED = {"learning_rate": "2e-2", "batch_size": "5e1", "momentum": ".9"}
+SPELLED = {"learning_rate": "2e-2", "batch_size": "5e1", "momentum": ".9", "space": "learning_rate=1e-2..1e-1  log",
+           "learning_rates": "2e-2,1e-1"}  # fmt: skip
 """The same values as another person types them."""
 DEFAULTS = {
     "train": {"force": "False", "register": ""},
+    "grid": {"force": "False", "register": "", "seeds": "0"},
+    "sweep": {"force": "FALSE", "activation": ""},
+    "search": {"study": "", "lag": "4.0"},
 }
 """Options at their defaults, which the module leaves out."""
 
@@ -30,15 +37,17 @@ def by_launcher(grid, parameters):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_one_way_began_the_other_goes_on_with(new_grid, command):
+def test_what_one_way_began_the_other_goes_on_with(new_grid, command, monkeypatch):
     parameters = {**COMMANDS[command], **TRAINING}
     flags = tuple(word for name, value in parameters.items() for word in (f"--{name.replace('_', '-')}", value))
     kind = {"command": command, "networks": flags, "training": ()}
     with new_grid("uninterrupted", **kind) as grid:
+        monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{grid.folder}/optuna.db")
         grid.finish()
         uninterrupted = grid.points()
     for name, first, second in (("onwards", by_launcher, by_module), ("back", by_module, by_launcher)):
         with new_grid(name, **kind) as grid:
+            monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{grid.folder}/optuna.db")
             begun = first(grid, parameters)
             grid.wait_for_checkpoints(begun)
             begun.signal_all(signal.SIGINT)
