@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,15 @@ def copy_store(empty, folder):
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE experiments SET artifact_location = ?", [str(folder / "mlruns" / "0")])
     return f"sqlite:///{database}"
+
+
+@contextmanager
+def working_in(folder, empty):
+    """Work in `folder` with a copy of the empty store, inside the `with`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", copy_store(empty, folder))
+        patch.chdir(folder)
+        yield
 
 
 @pytest.fixture(autouse=True)

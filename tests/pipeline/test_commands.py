@@ -20,7 +20,7 @@ from pipeline.tracking.parents import command_run
 from pipeline.tracking.store import Store
 from pipeline.training.networks import Settings
 from pipeline.training.task import Outcome, Status
-from tests.conftest import copy_store
+from tests.conftest import working_in
 
 QUICK = TrainingConfig(dataset="digits", learning_rate=0.1, init_std="he", max_epoch=3, test_epoch=2, disp_freq=5)
 BATCHES = -(-1437 // 100)
@@ -44,9 +44,7 @@ def same_bits(first, second):
 def four(tmp_path_factory, data_dir, empty_store):
     """A grid of four networks with two workers: its store, settings, configurations and outcomes."""
     folder = tmp_path_factory.mktemp("four")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", copy_store(empty_store, folder))
-        patch.chdir(folder)
+    with working_in(folder, empty_store):
         settings = Settings(data_dir=data_dir, checkpoint_dir=folder / "checkpoints", workers=2, quiet=True)
         configs = grid(
             QUICK,

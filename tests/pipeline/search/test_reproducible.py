@@ -17,7 +17,7 @@ from pipeline.search.search import Plan, search
 from pipeline.search.space import Space
 from pipeline.tracking.store import Store
 from pipeline.training.networks import Settings
-from tests.conftest import REPOSITORY, copy_store
+from tests.conftest import REPOSITORY, copy_store, working_in
 from tests.pipeline.test_commands import weights
 
 pytestmark = pytest.mark.long
@@ -62,9 +62,7 @@ def histories(store):
 def alone(tmp_path_factory, empty_store, data_dir):
     """A study of twelve trials, never interrupted, with one worker: its folder and its store."""
     folder = tmp_path_factory.mktemp("alone")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", copy_store(empty_store, folder))
-        patch.chdir(folder)
+    with working_in(folder, empty_store):
         search(BASE, SPACE, PLAN, Settings(data_dir=data_dir, workers=1, quiet=True), {"dataset": "digits"})
         return folder, Store.open()
 

@@ -16,7 +16,7 @@ from pipeline.tracking.store import Store
 from pipeline.training import networks
 from pipeline.training.networks import Settings
 from pipeline.training.trainer import train
-from tests.conftest import copy_store
+from tests.conftest import working_in
 
 BASE = TrainingConfig(
     dataset="digits", activation="sigmoid", learning_rate=0.1, init_std="he", max_epoch=20, test_epoch=2
@@ -56,9 +56,7 @@ def trials_of(folder=None):
 def finished(tmp_path_factory, empty_store, data_dir):
     """A study of six trials, never interrupted: its folder and its store."""
     folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", copy_store(empty_store, folder))
-        patch.chdir(folder)
+    with working_in(folder, empty_store):
         settings = Settings(data_dir=data_dir, workers=1, quiet=True)
         outcomes = search(BASE, SPACE, Plan(6, confirm=1), settings, {"dataset": "digits"})
         yield folder, Store.open(), outcomes
