@@ -113,8 +113,9 @@ def test_the_time_of_a_renewal_is_that_before_it_read(held, record, clock):
         json.dumps(json.loads(str(elsewhere())) | change)
         for change in ({"pid": "1"}, {"host": None}, {"pid": True}, {"pid": 10**30}, {"pid": -1})
     ],
-    ids=lambda text: text[-20:],
-)
+    ids=["text", "list", "no fields", "null", "number", "one field", "nested", "pid text", "no host", "pid true",
+         "pid huge", "pid negative"],
+)  # fmt: skip
 def test_a_lease_that_cannot_be_read_counts_as_none(text, caplog):
     assert lease_in({"lease": text}) is None
     assert Watch().is_free({"lease": text, "heartbeat": ""})
