@@ -19,7 +19,9 @@ def block(results: str) -> str:
     A report of the time before there was an outcome on its first screen gives its test accuracies alone.
     """
     parts = [BEGIN, *_outcome(results)]
-    parts.append("Test accuracy in percent, measured / published / difference:")
+    parts.append(
+        "Test accuracy in percent, measured / published / difference (✓ reproduced, ✗ outside by so much, ~ too wide to tell):"
+    )
     for depth in DEPTHS:
         parts += [f"{depth}:", _table(results, f"### Final test accuracy (%), {depth.lower()}")]
     return "\n\n".join([*parts, END])

@@ -52,8 +52,9 @@ def reproduction(cells: Sequence[Cell]) -> Iterator[str]:
     yield prose(
         f"**{count[Mark.REPRODUCED]} of {len(cells)} published figures are reproduced**"
         + (f"; {', '.join(rest)}" if rest else "")
-        + f". A figure is reproduced if it lies where one more seed would with a probability of {CONFIDENCE:.0%}; "
-        f"chance alone would put about {by_chance:.1f} of the {len(cells)} outside."
+        + f". A figure is reproduced if it lies where one more seed would with a probability of {CONFIDENCE:.0%}, "
+        "up to the rounding of the publication; chance alone would put about "
+        f"{by_chance:.1f} of the {len(cells)} outside."
     )
     yield "\n".join(_of_metric(metric, [each for each in cells if each.metric == metric]) for metric in _SHORT)
 

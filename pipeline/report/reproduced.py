@@ -21,6 +21,10 @@ REPRODUCED_METRICS: Final = ("train_accuracy", "train_loss", "test_accuracy", "t
 """The metrics that the publication states for every network, except times, which depend on the machine."""
 
 
+_ROUNDING: Final = 0.00005
+"""The publication gives four decimals of a loss, and two of an accuracy in percent."""
+
+
 class Mark(StrEnum):
     """The result of comparing a measured with a published value."""
 
@@ -136,7 +140,7 @@ def _kind(metric: str, theirs: float, interval: tuple[float, float] | None) -> M
     if interval is None:
         return Mark.UNKNOWN
     low, high = interval
-    if not low <= theirs <= high:
+    if not low - _ROUNDING <= theirs <= high + _ROUNDING:
         return Mark.OUTSIDE
     most = TOO_WIDE if metric.endswith("_accuracy") else TOO_WIDE_LOSS * abs(theirs)
     return Mark.TOO_WIDE if (high - low) / 2 > most else Mark.REPRODUCED

@@ -33,6 +33,13 @@ def test_figure_outside_says_by_how_much(made, shift):
     assert found.sign == f"✗ by {100 * (0.01 - half):.2f}"
 
 
+@pytest.mark.parametrize(("beyond", "kind"), [(0.00004, Mark.REPRODUCED), (0.00006, Mark.OUTSIDE)])
+def test_the_rounding_of_the_publication_is_no_difference(made, beyond, kind):
+    half = 4.302652729911275 * 0.0005 * (1 + 1 / 3) ** 0.5
+    assert made_cell(made, [0.95 + each for each in NARROW], theirs=0.95 + half + beyond).kind is kind
+    assert mark(Reading("made", made), BASE, "test_accuracy", 0.95 - half - beyond).kind is kind
+
+
 def test_interval_wider_than_half_a_point_tells_nothing_unless_the_figure_is_outside(made):
     assert made_cell(made, [0.945, 0.95, 0.955]).kind is Mark.TOO_WIDE
     assert mark(Reading("made", made), BASE, "test_accuracy", 0.5).kind is Mark.OUTSIDE
