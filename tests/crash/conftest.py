@@ -1,10 +1,14 @@
 """What the tests of interruptions share, and the options of `test_kills`."""
 
+import shutil
+
 import pytest
 
 from pipeline.data import datasets
 from tests.conftest import copy_store
 from tests.crash.grids import TRAININGS, grid_in
+from tests.crash.proxy import Proxy
+from tests.servers import mlflow_server
 
 
 def pytest_addoption(parser):
@@ -51,3 +55,25 @@ def uninterrupted(tmp_path_factory, data_dir, on):
     with grid_in(tmp_path_factory.mktemp("uninterrupted"), data_dir, training=TRAININGS[on]) as grid:
         grid.finish()
         return grid.results()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, empty_store):
+    """A proxy in front of a real tracking server."""
+    folder = tmp_path_factory.mktemp("server")
+    database = shutil.copy(empty_store, folder / "server.db")
+    command = ("server", "--backend-store-uri", f"sqlite:///{database}", "--workers", "1",
+               "--artifacts-destination", str(folder / "artifacts"))  # fmt: skip
+    with (
+        mlflow_server(*command, log=folder / "server.txt", answering="/health") as address,
+        Proxy(int(address.rpartition(":")[2])) as proxy,
+    ):
+        yield proxy
+        proxy.shutdown()
+
+
+@pytest.fixture
+def proxy(server):
+    """The proxy, which passes everything on to the tracking server until it is asked to fail."""
+    server.serve()
+    return server

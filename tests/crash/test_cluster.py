@@ -1,17 +1,16 @@
 """A Dask cluster that is not the command's own: workers come late, the store or the scheduler may be lost."""
 
 import os
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 
 from pipeline.data import datasets
 from pipeline.training import workers
-from tests.crash.grids import REPOSITORY, TRAINING, until
+from tests.crash.grids import REPOSITORY, TRAINING, grid_in, until
 from tests.servers import free_port
 
 pytestmark = pytest.mark.long
@@ -95,21 +94,22 @@ def test_workers_without_a_shared_folder_get_the_data_and_begin_the_network_of_a
         assert not list((tmp_path / "second").rglob("*.npz"))
 
 
-@pytest.mark.timeout(900)
-def test_living_workers_take_again_at_once_what_they_gave_up_in_an_outage(new_grid, uninterrupted):
+def test_a_living_worker_takes_again_at_once_what_it_gave_up_in_an_outage(tmp_path, data_dir, proxy, uninterrupted):
     impatient = {"PIPELINE_OUTAGE_SECONDS": "2"}
-    with dask("scheduler") as scheduler, new_grid("outage") as grid:
+    with (
+        dask("scheduler") as scheduler,
+        dask("worker", scheduler.address, **impatient),
+        grid_in(tmp_path / "outage", data_dir, uri=proxy.uri, experiment="outage") as grid,
+    ):
         grid.networks = (*grid.networks, "--scheduler", scheduler.address)
-        with dask("worker", scheduler.address, **impatient), dask("worker", scheduler.address, **impatient):
-            command = grid.start(**impatient)
-            until(lambda: command.ended or len(grid.checkpointed()) == 2, "checkpoints of two networks")
-            with closing(sqlite3.connect(grid.folder / "mlflow.db", isolation_level=None, timeout=60)) as holder:
-                holder.execute("BEGIN EXCLUSIVE")
-                assert command.end() == 1, command.output
-                holder.execute("ROLLBACK")
-            assert "Traceback" not in command.output
-            assert "un the same command again" in command.last_line
-            again = grid.finish()
+        command = grid.start(**impatient)
+        grid.wait_for_checkpoints(command)
+        proxy.refuse("error")
+        assert command.end() == 1, command.output
+        proxy.serve()
+        assert "Traceback" not in command.output
+        assert "un the same command again" in command.last_line
+        again = grid.finish()
         assert "goes on after epoch" in again.output
         assert "may be training it" not in again.output
         assert grid.results() == uninterrupted

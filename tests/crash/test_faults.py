@@ -2,14 +2,9 @@
 
 import re
 import resource
-import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
-import sys
-import urllib.error
-import urllib.request
 from contextlib import closing
 
 import mlflow
@@ -19,7 +14,6 @@ import sqlalchemy.exc
 
 from pipeline.tracking.store import Store
 from tests.crash.grids import grid_in, until
-from tests.crash.proxy import Proxy
 
 pytestmark = pytest.mark.long
 
@@ -32,40 +26,6 @@ def alone(new_grid):
     """One of the grid's networks, trained in the command's own process."""
     with new_grid("alone", command="train", networks=ONE_NETWORK) as alone:
         yield alone
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory, empty_store):
-    """A proxy in front of a real tracking server."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_store, folder / "server.db")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    with (folder / "server.txt").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        until(lambda: answers(f"http://127.0.0.1:{port}/health"), "the tracking server")
-        with Proxy(port) as proxy:
-            yield proxy
-            proxy.shutdown()
-    finally:
-        for process in [*psutil.Process(server.pid).children(recursive=True), server]:
-            process.kill()
-        server.wait()
-
-
-def answers(url):
-    try:
-        with urllib.request.urlopen(url) as answer:  # noqa: S310 - a server of this test
-            return answer.status == 200
-    except (urllib.error.URLError, ConnectionError):
-        return False
 
 
 def test_a_grid_catches_up_after_an_outage(tmp_path, data_dir, proxy, uninterrupted):

@@ -14,12 +14,13 @@ import pytest
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 
-from tests.crash.grids import PATIENCE, REPOSITORY, until
+from tests.crash.grids import PATIENCE, REPOSITORY, grid_in, until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 SHORT = {"PIPELINE_TAKEOVER_SECONDS": "6"}
 HOUR = 3600
+TWO_NETWORKS = ("--activations", "relu,sigmoid", "--losses", "hinge", "--hidden-sizes", "128", "--workers", "1")
 ONE_NETWORK = ("--activation", "sigmoid", "--loss", "hinge", "--hidden-sizes", "128")
 SEARCH = (
     *("--space", "learning_rate=0.01..1 log, max_epoch=20..60 step 10", "--trials", "4", "--confirm", "0"),
@@ -29,6 +30,8 @@ SEARCHED = ("--dataset", "digits", "--init-std", "he", "--learning-rate", "0.1",
             "--test-epoch", "2", "--disp-freq", "10")  # fmt: skip
 LONG = ("--dataset", "digits", "--init-std", "he", "--learning-rate", "0.02", "--batch-size", "50",
         "--max-epoch", "1500", "--test-epoch", "20", "--disp-freq", "100")  # fmt: skip
+LONGER = {"command": "train", "networks": ONE_NETWORK, "training": (*LONG, "--max-epoch", "4000")}
+"""A training during which another command starts and watches for a renewal."""
 
 
 def machine(name, ahead=0.0):
@@ -45,6 +48,11 @@ def stop(grid, send):
             return
         send(signal.SIGCONT)
         time.sleep(0.05)
+
+
+def signal_workers(command, number):
+    for worker in command.workers():
+        worker.send_signal(number)
 
 
 def is_locked(grid):
@@ -87,16 +95,23 @@ def test_a_search_that_was_stopped_finds_its_trials_taken_over(new_grid):
         grid.assert_tidy()
 
 
-def test_a_parent_that_was_stopped_finds_its_run_taken_over(new_grid, uninterrupted):
-    with new_grid("parent") as grid:
+def test_a_parent_that_was_stopped_finds_its_run_taken_over(new_grid):
+    two = {"networks": TWO_NETWORKS, "training": LONG}
+    with new_grid("uninterrupted", **two) as grid:
+        grid.finish()
+        uninterrupted = grid.results()
+    with new_grid("parent", **two) as grid:
         first = grid.start(**machine("first"))
         grid.wait_for_checkpoints(first)
-        stop(grid, first.process.send_signal)  # its workers train on
+        stop(grid, first.process.send_signal)  # its worker trains on
         second = grid.start(**machine("second"))
-        until(lambda: second.ended or any("continued_by" in run.data.tags for run in grid.runs()), "a takeover")
+        second.say(": begins")
+        stop(grid, lambda number: signal_workers(second, number))  # the takeover comes before its end
+        until(lambda: any("continued_by" in run.data.tags for run in grid.runs()), "a takeover")
+        signal_workers(second, signal.SIGCONT)
         first.process.send_signal(signal.SIGCONT)
         assert_gave_way(first)
-        if second.end() == 1:  # a worker of the first one still trained
+        if second.end() == 1:  # the worker of the first one still trained
             assert "is being trained by process" in second.output
             assert "Traceback" not in second.output
             grid.finish()
@@ -104,13 +119,17 @@ def test_a_parent_that_was_stopped_finds_its_run_taken_over(new_grid, uninterrup
         grid.assert_tidy()
 
 
-@pytest.mark.parametrize("ahead", [HOUR, -HOUR], ids=["ahead", "behind"])
-def test_another_clock_takes_no_run_from_the_living_and_every_run_from_the_dead(new_grid, ahead):
-    train = {"command": "train", "networks": ONE_NETWORK, "training": LONG}
-    with new_grid("uninterrupted", **train) as grid:
+@pytest.fixture(scope="module")
+def trained_alone(tmp_path_factory, data_dir):
+    """What `LONGER` comes to where nothing happens to it."""
+    with grid_in(tmp_path_factory.mktemp("alone"), data_dir, **LONGER) as grid:
         grid.finish()
-        uninterrupted = grid.results()
-    with new_grid("clocks", **train) as grid:
+        return grid.results()
+
+
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_another_clock_takes_no_run_from_the_living_and_every_run_from_the_dead(new_grid, trained_alone, ahead):
+    with new_grid("clocks", **LONGER) as grid:
         first = grid.start(**machine("first"))
         grid.wait_for_checkpoints(first)
         second = grid.start(**machine("second", ahead))
@@ -121,7 +140,7 @@ def test_another_clock_takes_no_run_from_the_living_and_every_run_from_the_dead(
         third.say("may be training it; waits up to 6 s for a sign of life")
         third.say(": goes on after epoch")
         assert third.end() == 0, third.output
-        assert grid.results() == uninterrupted
+        assert grid.results() == trained_alone
         grid.assert_tidy()
 
 
@@ -152,7 +171,7 @@ def test_records_that_cannot_be_read_are_nobody_s(grid, uninterrupted):
     for run_id in others:
         tags = client.get_run(run_id).data.tags
         assert client.get_run(run_id).info.status == "KILLED"
-        assert tags["reason"] == "its process ended without a word"
+        assert tags["reason"] == "its process died before the run ended"
         assert not {"lease", "heartbeat"} & tags.keys()
         client.delete_run(run_id)
     assert grid.results() == uninterrupted
