@@ -6,17 +6,29 @@ import select
 import signal
 import sys
 import threading
-import time
 from contextlib import suppress
 
 import psutil
 import pytest
 
-from tests.crash.grids import until
+from tests.crash.grids import TRAINING, grid_in, until
 
 pytestmark = pytest.mark.long
 
-STOPPED_WITHIN = 2.0
+LONGER = (*TRAINING, "--max-epoch", "300")  # so that the signal comes before the end
+
+
+@pytest.fixture
+def grid(new_grid):
+    with new_grid("grid", training=LONGER) as grid:
+        yield grid
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, data_dir):
+    with grid_in(tmp_path_factory.mktemp("uninterrupted"), data_dir, training=LONGER) as grid:
+        grid.finish()
+        return grid.results()
 
 
 def to_all(command):
@@ -34,10 +46,8 @@ def test_a_stopped_grid_says_how_to_go_on_and_does(grid, uninterrupted, stop):
     command = grid.start()
     until(lambda: len(list(grid.checkpoints.rglob("*.npz"))) > 1, "checkpoints")
     workers = command.workers()
-    sent = time.monotonic()
     stop(command)
     until(lambda: not any(map(psutil.Process.is_running, workers)), "the end of the workers")
-    assert time.monotonic() - sent < STOPPED_WITHIN
 
     assert command.end() == 130, command.output
     assert "of 3 networks are finished" in command.last_line
@@ -90,9 +100,9 @@ def test_a_grid_whose_terminal_closes_keeps_what_it_reached_and_goes_on(grid, un
     terminal = Terminal()
     try:
         command = grid.start(prefix=terminal.prefix)
+        until(lambda: b"hinge-1h" in terminal.shown, "a network's line")
         grid.wait_for_checkpoints(command)
         workers = command.workers()
-        assert b"relu" in terminal.shown
     finally:
         terminal.close()
     assert command.end() == 130
@@ -113,10 +123,8 @@ def test_a_busy_worker_is_not_waited_for(grid):
     grid.wait_for_checkpoints(command)
     workers = command.workers()
     for worker in workers:
-        worker.suspend()
-    sent = time.monotonic()
+        worker.suspend()  # only a kill ends it now
     to_the_command(command)
     until(lambda: not any(map(psutil.Process.is_running, workers)), "the end of the workers")
-    assert time.monotonic() - sent < STOPPED_WITHIN
     assert command.end() == 130, command.output
     assert {run.info.status for run in grid.runs()} <= {"KILLED", "FINISHED"}
