@@ -2,17 +2,19 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts, list_artifacts
 
@@ -170,6 +172,27 @@ class Grid:
         command = self.start()
         assert command.end() == 0, command.output
         return command
+
+    def stop(self, send: Callable[[int], None]) -> None:
+        """Send SIGSTOP, at a moment at which no lock is held, because nobody else could go on."""
+        while True:
+            send(signal.SIGSTOP)
+            if not self._is_locked():
+                return
+            send(signal.SIGCONT)
+            time.sleep(0.05)
+
+    def _is_locked(self) -> bool:
+        try:
+            with ExitStack() as stack:
+                for lock in self.folder.rglob("*.lock"):
+                    stack.enter_context(FileLock(lock, timeout=0.2))
+                for database in self.folder.glob("*.db"):
+                    connection = sqlite3.connect(database, isolation_level=None, timeout=0.5)
+                    stack.enter_context(closing(connection)).execute("BEGIN EXCLUSIVE")
+        except (Timeout, sqlite3.OperationalError):
+            return True
+        return False
 
     @property
     def checkpoints(self) -> Path:

@@ -6,12 +6,8 @@ The machines are processes with other host names and other clocks, so that neith
 import json
 import os
 import signal
-import sqlite3
-import time
-from contextlib import ExitStack, closing
 
 import pytest
-from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 
 from tests.crash.grids import PATIENCE, REPOSITORY, grid_in, until
@@ -40,33 +36,9 @@ def machine(name, ahead=0.0):
     return {"PYTHONPATH": path, "TEST_HOST": name, "TEST_CLOCK_AHEAD": str(ahead), **SHORT}
 
 
-def stop(grid, send):
-    """Send SIGSTOP, at a moment at which no lock is held: nobody else could go on."""
-    while True:
-        send(signal.SIGSTOP)
-        if not is_locked(grid):
-            return
-        send(signal.SIGCONT)
-        time.sleep(0.05)
-
-
 def signal_workers(command, number):
     for worker in command.workers():
         worker.send_signal(number)
-
-
-def is_locked(grid):
-    try:
-        with ExitStack() as stack:
-            for lock in grid.folder.rglob("*.lock"):
-                stack.enter_context(FileLock(lock, timeout=0.2))
-            for database in grid.folder.glob("*.db"):
-                connection = stack.enter_context(closing(sqlite3.connect(database, isolation_level=None, timeout=0.5)))
-                connection.execute("BEGIN EXCLUSIVE")
-                connection.execute("ROLLBACK")
-    except (Timeout, sqlite3.OperationalError):
-        return True
-    return False
 
 
 def assert_gave_way(command):
@@ -85,7 +57,7 @@ def test_a_search_that_was_stopped_finds_its_trials_taken_over(new_grid):
     with new_grid("stopped", **searches) as grid:
         first = grid.start(**machine("first"))
         grid.wait_for_checkpoints(first)
-        stop(grid, first.signal_all)
+        grid.stop(first.signal_all)
         second = grid.start(**machine("second"))
         second.say(": goes on after epoch")
         first.signal_all(signal.SIGCONT)
@@ -103,10 +75,10 @@ def test_a_parent_that_was_stopped_finds_its_run_taken_over(new_grid):
     with new_grid("parent", **two) as grid:
         first = grid.start(**machine("first"))
         grid.wait_for_checkpoints(first)
-        stop(grid, first.process.send_signal)  # its worker trains on
+        grid.stop(first.process.send_signal)  # its worker trains on
         second = grid.start(**machine("second"))
         second.say(": begins")
-        stop(grid, lambda number: signal_workers(second, number))  # the takeover comes before its end
+        grid.stop(lambda number: signal_workers(second, number))  # the takeover comes before its end
         until(lambda: any("continued_by" in run.data.tags for run in grid.runs()), "a takeover")
         signal_workers(second, signal.SIGCONT)
         first.process.send_signal(signal.SIGCONT)
