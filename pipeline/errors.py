@@ -30,6 +30,12 @@ class Interrupted(PipelineError):  # noqa: N818 - not a fault: its user asked fo
 
 
 def first_line(error: BaseException) -> str:
-    """Give the first line of an error's text, or the name of its type if the text is empty."""
-    lines = str(error).strip().splitlines()
+    """Give the first line of an error's text, or the name of its type if the text is empty.
+
+    A hint that SQLAlchemy puts before the error of the database is left out.
+    """
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith(_HINT)]
     return lines[0] if lines else type(error).__name__
+
+
+_HINT = "(raised as a result of Query-invoked autoflush"

@@ -90,8 +90,7 @@ def test_a_store_that_is_out_is_waited_for_and_then_named(refusing, monkeypatch)
     message = failing_to_open(uri, monkeypatch)
     assert message.startswith(f"The tracking store {uri} does not answer (")
     assert message.endswith(
-        "start it, or set MLFLOW_TRACKING_URI to one that answers, and run the same command again when the store is "
-        "well."
+        "start it, or set MLFLOW_TRACKING_URI to one that answers, and run the same command again as soon as it does."
     )
 
 
@@ -141,6 +140,14 @@ def test_a_wrong_password_of_a_database_is_not_waited_for():
         "The tracking store postgresql://me:***@host/db refuses its user or password (password authentication failed "
         'for user "me"). Correct them in MLFLOW_TRACKING_URI.'
     )
+
+
+def test_the_error_of_a_database_is_said_without_sqlalchemy_s_hint():
+    hint = "(raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block if ...)\n"
+    error = MlflowException(f"{hint}(sqlite3.OperationalError) database is locked\n[SQL: SELECT 1]")
+    line = explained(error, Address("sqlite:///mlflow.db"), "log_batch")
+    assert "((sqlite3.OperationalError) database is locked)" in line
+    assert "autoflush" not in line
 
 
 def test_an_error_of_the_program_is_not_taken_for_the_stores(store):
