@@ -4,11 +4,14 @@ import atexit
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+import psutil
 
 from pipeline.errors import PipelineError, UsageError
 from pipeline.log import is_verbose, show_log
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 _SCHEMES: Final = ("tcp", "tls", "ucx", "ws", "wss")
 _LOST_WORKERS: Final = 10  # a task fails after so many of its workers have died
+_DEATH_SECONDS: Final = 5.0  # that a killed process may take on a busy machine; the runs of the dead are ended then
 stop_all: Final = threading.Event()
 """Set in a worker process that is asked to end, so that its training saves its state and stops."""
 
@@ -165,9 +169,21 @@ def _connected(scheduler: str) -> "Client":
 
 
 def _kill(nannies: Iterable["Nanny"]) -> None:
-    """Kill worker processes; `_stopped` has given them time to save before."""
+    """Kill worker processes, which `_stopped` has given time to save; return when they are dead."""
+    killed = []
     for nanny in nannies:
         nanny.close_gracefully()  # because otherwise it would start another process
-        if nanny.pid:
+        if pid := nanny.pid:
             with suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+    deadline = time.monotonic() + _DEATH_SECONDS
+    while any(map(_is_alive, killed)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
