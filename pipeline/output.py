@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -35,11 +36,14 @@ def notice(text: str) -> None:
 
 
 def leave_terminal() -> None:
-    """Write nothing more to a closed terminal, because an error of such a write would end the work."""
+    """Write nothing more to a closed terminal, because an error of such a write would end the work.
+
+    A closed terminal is still a character device, but no longer a terminal for `os.isatty`.
+    """
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for descriptor in (1, 2):
-            if os.isatty(descriptor):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
                 os.dup2(nowhere, descriptor)
         os.close(nowhere)
 

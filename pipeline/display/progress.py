@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,23 +48,27 @@ def _is_live(console: "Console") -> bool:
 def _refreshed(bars: "Progress") -> Iterator[threading.Lock]:
     """Show the bars inside the `with`; a thread redraws them while the yielded lock is free.
 
-    Rich's own refresh takes no lock, so it can erase lines that are printed at the same time.
+    Rich's own refresh takes no lock, so it can erase lines that are printed at the same time. An error of a write is
+    dropped: a terminal was closed, and the signal that comes with this ends the work in good order.
     """
     lock, done = threading.Lock(), threading.Event()
 
     def refresh() -> None:
         while not done.wait(_REFRESH_SECONDS):
-            with lock:
+            with lock, suppress(OSError):
                 bars.refresh()
 
     thread = threading.Thread(target=refresh, daemon=True, name="progress")
-    with bars:
-        thread.start()
-        try:
-            yield lock
-        finally:
-            done.set()
-            thread.join()
+    with suppress(OSError):
+        bars.start()
+    thread.start()
+    try:
+        yield lock
+    finally:
+        done.set()
+        thread.join()
+        with suppress(OSError):
+            bars.stop()
 
 
 def _bars(console: "Console", longest: int) -> "Progress":
@@ -112,7 +116,7 @@ class _Terminal:
         self._show_total()
 
     def show(self, event: Event) -> None:
-        with self._lock:
+        with self._lock, suppress(OSError):
             self._show(event)
 
     def _show(self, event: Event) -> None:

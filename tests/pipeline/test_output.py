@@ -1,6 +1,7 @@
 """What commands say, where it cannot be said as it is."""
 
 import io
+import os
 import subprocess
 import sys
 import unicodedata
@@ -38,6 +39,19 @@ def test_a_reader_that_has_gone_is_a_warning():
     ]
     assert process.wait() == 0
     process.stderr.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_terminal_that_was_closed_is_left():
+    import pty
+
+    far, near = pty.openpty()
+    code = "from pipeline.output import leave_terminal; input(); leave_terminal(); print('nobody reads this')"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=near, stderr=near)
+    os.close(near)
+    os.close(far)
+    process.communicate(b"\n")
+    assert process.returncode == 0
 
 
 def test_a_decoration_that_fails_is_a_warning(capsys):
