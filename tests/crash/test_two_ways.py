@@ -2,17 +2,20 @@
 
 import signal
 
+import psutil
 import pytest
+
+from tests.crash.grids import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 TRAINING = {"dataset": "digits", "init_std": "he", "batch_size": "50", "momentum": "0.9", "test_epoch": "2",
             "disp_freq": "10"}  # fmt: skip
-ONE = {"learning_rate": "0.02", "max_epoch": "60"}
+ONE = {"learning_rate": "0.02", "max_epoch": "300"}
 COMMANDS = {
     "train": {"activation": "sigmoid", "loss": "hinge", **ONE},
     "grid": {"activations": "relu,sigmoid", "losses": "hinge", "hidden_sizes": "128", "workers": "1", **ONE},
-    "sweep": {"study": "learning_rate", "learning_rates": "0.02,0.1", "max_epochs": "60", "workers": "1"},
+    "sweep": {"study": "learning_rate", "learning_rates": "0.02,0.1", "max_epochs": "300", "workers": "1"},
     "search": {"space": "learning_rate=0.01..0.1 log", "trials": "3", "confirm": "0", "workers": "1", **ONE},
 }
 SPELLED = {"learning_rate": "2e-2", "batch_size": "5e1", "momentum": ".9", "space": "learning_rate=1e-2..1e-1  log",
@@ -36,6 +39,21 @@ def by_launcher(grid, parameters):
     return grid.launch({**spelled, **DEFAULTS[grid.command]})
 
 
+def interrupt(command):
+    """Stop it as Ctrl-C does, and wait for the launcher's end and for that of all that it started."""
+    processes = psutil.Process(command.process.pid).children(recursive=True)
+    command.signal_all(signal.SIGINT)
+    assert command.end() != 0, command.output
+    until(lambda: all(map(has_ended, processes)), "the end of what it started")
+
+
+def has_ended(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_one_way_began_the_other_goes_on_with(new_grid, command, monkeypatch):
     parameters = {**COMMANDS[command], **TRAINING}
@@ -50,8 +68,7 @@ def test_what_one_way_began_the_other_goes_on_with(new_grid, command, monkeypatc
             monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{grid.folder}/optuna.db")
             begun = first(grid, parameters)
             grid.wait_for_checkpoints(begun)
-            begun.signal_all(signal.SIGINT)
-            assert begun.end() != 0, begun.output
+            interrupt(begun)
             again = second(grid, parameters)
             assert again.end() == 0, again.output
             assert "goes on after epoch" in again.output
