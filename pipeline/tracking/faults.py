@@ -28,6 +28,7 @@ _INSERTED_TWICE: Final = re.compile(r"IntegrityError|UniqueViolation|UNIQUE cons
 _DELETED: Final = re.compile(r"The (run|experiment) (\S+) must be in the 'active' state")
 _MISSING_RUN: Final = re.compile(r"Run with id=(\w+) not found")
 _OTHER_SCHEMA: Final = re.compile(r"database schema \(found version (\w+)")
+_SERVER_FAILED: Final = re.compile("too many 500 error responses")
 _PASSING_STATUS: Final = (429, 502, 503, 504)
 _ARTIFACT_STORE: Final = "artifact store"
 _CLOUDS: Final = ("boto", "s3transfer", "google", "azure", "requests")
@@ -201,8 +202,10 @@ def _not_written(fault: _Fault) -> str:
     if "not a database" in fault.reason:
         return f"The {fault.address} is no database ({fault.reason}). Set {fault.address.variable} to another file."
     if fault.address.kind == _ARTIFACT_STORE or _NOT_WRITTEN.search(str(fault.error)):
+        reason = "the server failed; its log says why" if _SERVER_FAILED.search(fault.reason) else fault.reason
         return (
-            f"The {fault.address} cannot be written ({fault.reason}). Allow writing there. Run the same command again."
+            f"The {fault.address} cannot be written ({reason}). Make room or allow writing there. "
+            "Run the same command again."
         )
     return ""
 

@@ -47,7 +47,7 @@ def test_an_artifact_folder_that_cannot_be_written_stops_before_training(
     with pytest.raises(PipelineError) as failure:
         commands.train_one(QUICK, settings, {})
     assert str(failure.value).startswith(f"The artifact store {tmp_path}/file/artifacts/")
-    assert str(failure.value).endswith("). Allow writing there. Run the same command again.")
+    assert str(failure.value).endswith("). Make room or allow writing there. Run the same command again.")
 
 
 def test_the_check_leaves_nothing(store):

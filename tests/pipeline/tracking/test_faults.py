@@ -150,6 +150,17 @@ def test_the_error_of_a_database_is_said_without_sqlalchemy_s_hint():
     assert "autoflush" not in line
 
 
+def test_a_server_that_cannot_store_an_artifact_is_named_without_the_library_s_words():
+    error = MlflowException(
+        "API request to http://host/serving.py failed with exception HTTPConnectionPool(host='host', port=80): Max "
+        "retries exceeded with url: /serving.py (Caused by ResponseError('too many 500 error responses'))"
+    )
+    assert explained(error, Address.of_artifacts("of model m-1"), "artifacts") == (
+        "The artifact store of model m-1 cannot be written (the server failed; its log says why). Make room or allow "
+        "writing there. Run the same command again."
+    )
+
+
 def test_an_error_of_the_program_is_not_taken_for_the_stores(store):
     def broken():
         raise TypeError("a mistake")
