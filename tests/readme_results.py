@@ -20,8 +20,8 @@ def block(results: str) -> str:
     """
     parts = [BEGIN, *_outcome(results)]
     parts.append(
-        "Test accuracy in percent, measured / published / difference; ✓ is reproduced, ✗ outside by so much, ~ too wide to "
-        "tell:"
+        "Test accuracy in percent, measured / published / difference; ✓ is reproduced, ✗ outside by so much, ~ too "
+        "wide to tell:"
     )
     for depth in DEPTHS:
         parts += [f"{depth}:", _table(results, f"### Final test accuracy (%), {depth.lower()}")]

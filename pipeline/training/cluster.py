@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import psutil
@@ -138,6 +138,13 @@ def cluster(
             except BaseException:
                 _kill(local.workers.values())
                 raise
+
+
+def replace_lost_workers(client: "Client") -> None:
+    """Start a worker of this machine for each that Dask gave up: it restarts none that dies while it starts."""
+    local: Any = client.cluster
+    if len(local.workers) < len(local.worker_spec):
+        local.scale(len(local.worker_spec))
 
 
 def _connected(scheduler: str) -> "Client":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.redaction import redacted
-from pipeline.training.cluster import cluster, stop_all
+from pipeline.training.cluster import cluster, replace_lost_workers, stop_all
 from pipeline.training.task import Event, EventKind, Outcome, Report, Status, Task
 from pipeline.training.trainer import train
 from pipeline.training.workers import NotReady, Workers, with_own_folders
@@ -150,6 +150,8 @@ class _Crew:
         if self._scheduler:
             self._workers.check(threads)
             self._say_whether_waiting(bool(threads))
+        else:
+            replace_lost_workers(self._client)
         return sum(threads.values())
 
     def _lost(self) -> PipelineError:

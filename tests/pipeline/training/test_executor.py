@@ -58,6 +58,29 @@ def test_workers_that_start_early_are_as_many_as_tasks_and_end_with_a_command_th
     assert (command.stdout, command.stderr) == ("1 1\nnothing to train 0\n", "")
 
 
+GIVEN_UP = """
+from distributed import Client
+from pipeline.training.cluster import local_workers, replace_lost_workers
+if __name__ == "__main__":
+    with local_workers(2, 2) as ready, Client(ready(), set_as_default=False) as client:
+        local = ready()
+        local.sync(local.workers.pop(0).close)  # as Dask does with a worker that died while it started
+        client.wait_for_workers(1)
+        replace_lost_workers(client)
+        client.wait_for_workers(2, timeout=120)
+        print(len(client.nthreads()))
+"""
+
+
+@pytest.mark.timeout(180)
+def test_a_worker_that_dask_gave_up_is_replaced(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(GIVEN_UP)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True)
+    assert command.stdout == "2\n"
+
+
 GRID = ("grid", "--dataset", "digits", "--max-epoch", "2", "--test-epoch", "1", "--init-std", "he", "--losses", "hinge")
 
 
