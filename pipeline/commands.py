@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
@@ -289,6 +289,10 @@ def _draw(store: Store, command: OwnedRun, title: str, outcomes: Sequence[Outcom
             command.log_figure(figures.accuracy_map(f"{title}: {split} accuracy", accuracies), "accuracy_map.png")
 
 
+_OF_ONE_NETWORK: Final = ("hidden_sizes", "hidden_layers", "activation", "loss", "seed")
+"""Parameters that have no single value in a command that trains several networks."""
+
+
 def reproduce(
     base: TrainingConfig,
     settings: Settings,
@@ -318,13 +322,14 @@ def reproduce(
         say(describe_search(_weak(base), Plan(trials, seeds=seeds), settings))
         say(f"\nAt the end comes the report in {output.resolve()}.")
         return
-    shared = {**base.parameters(), "seeds": ",".join(map(str, seeds))}
+    of_all = {"seeds": ",".join(map(str, seeds))}
+    shared = {name: value for name, value in base.parameters().items() if name not in _OF_ONE_NETWORK} | of_all
     with command_run(Store.open(), f"reproduction {base.dataset}", parameters) as run:
         parent_id = run.run_id
         prepare(base.dataset, settings, {"dataset": base.dataset}, parent_id)
         train_all("grid", networks, settings, shared, parent_id=parent_id)
         train_all("sweep", swept, settings, shared, parent_id=parent_id)
-        of_search = {**shared, "trials": str(trials)}
+        of_search = {**_weak(base).parameters(), **of_all, "trials": str(trials)}
         plan = Plan(trials, seeds=seeds)
         search(_weak(base), Space.parse(DEFAULT_SPACE), plan, settings, of_search, parent_id=parent_id)
         report(base, output, {"dataset": base.dataset}, parent_id, data_dir=settings.data_dir)

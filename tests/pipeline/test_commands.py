@@ -462,3 +462,20 @@ def test_a_report_whose_settings_have_no_run_names_those_that_have(settings, sto
         "-P learning_rate=0.2 -P max_epoch=1 -P init_std=he (1 network)"
     )
     assert [(file.name, file.read_text()) for file in output.iterdir()] == [("results.md", "the good one")]
+
+
+def test_a_step_of_a_reproduction_logs_only_what_is_true_of_all_its_networks(settings, tmp_path, monkeypatch):
+    logged = {}
+    monkeypatch.setattr(commands, "prepare", lambda *_: None)
+    monkeypatch.setattr(commands, "report", lambda *_, **__: None)
+    monkeypatch.setattr(
+        commands, "train_all", lambda step, _networks, _settings, given, **_: logged.update({step: given})
+    )
+    monkeypatch.setattr(commands, "search", lambda *given, **_: logged.update(search=given[-1]))
+    commands.reproduce(QUICK, settings, {}, seeds=[0, 1], trials=3, output=tmp_path)
+    for step in ("grid", "sweep"):
+        assert not {"activation", "loss", "hidden_sizes", "hidden_layers", "seed"} & logged[step].keys()
+        assert logged[step]["seeds"] == "0,1"
+        assert logged[step]["max_epoch"] == str(QUICK.max_epoch)
+    assert (logged["search"]["activation"], logged["search"]["loss"]) == ("sigmoid", "euclidean")
+    assert (logged["search"]["seeds"], logged["search"]["trials"]) == ("0,1", "3")
