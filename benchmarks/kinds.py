@@ -46,12 +46,11 @@ def emulate(name: str) -> None:
 def kind() -> str:
     """The kind of this machine's processor, as NumPy and its BLAS use it: "Haswell kernels, AVX2, emulated"."""
     import numpy as np
-    from threadpoolctl import threadpool_info
 
-    kernels = {str(each.get("architecture") or each["internal_api"])
-               for each in threadpool_info() if each["user_api"] == "blas"}  # fmt: skip
+    from pipeline.training.provenance import kernels
+
     simd = np.show_config("dicts")["SIMD Extensions"]
-    words = [f"{' and '.join(sorted(kernels))} kernels", vectors([*simd["baseline"], *simd["found"]])]
+    words = [f"{kernels()} kernels", vectors([*simd["baseline"], *simd["found"]])]
     return ", ".join([*words, *(["emulated"] if os.environ.get(_EMULATED) else [])])
 
 

@@ -176,7 +176,7 @@ def _connected(scheduler: str) -> "Client":
 
 
 def _kill(nannies: Iterable["Nanny"]) -> None:
-    """Kill worker processes, which `_stopped` has given time to save; return when they are dead."""
+    """Kill worker processes, which `executor` has given time to save; return when they are dead."""
     killed = []
     for nanny in nannies:
         nanny.close_gracefully()  # because otherwise it would start another process
@@ -185,6 +185,7 @@ def _kill(nannies: Iterable["Nanny"]) -> None:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
     deadline = time.monotonic() + _DEATH_SECONDS
+    # psutil.wait_procs would take the exit codes, for which Dask waits as well.
     while any(map(_is_alive, killed)) and time.monotonic() < deadline:
         time.sleep(0.01)
 

@@ -38,7 +38,8 @@ def kernels() -> str:
     from threadpoolctl import threadpool_info
 
     # The libraries are listed in the order in which they were loaded, so NumPy's BLAS comes before SciPy's.
-    return next((str(each.get("architecture")) for each in threadpool_info() if each["user_api"] == "blas"), "")
+    libraries = [each for each in threadpool_info() if each["user_api"] == "blas"]
+    return next((str(each.get("architecture") or each["internal_api"]) for each in libraries), "")
 
 
 def difference(recorded: Mapping[str, str]) -> str:
