@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from model.initialization import RULES
 from pipeline.config import TrainingConfig
 
 _NETWORK: Final = ("dataset", "hidden_sizes", "activation", "loss")
@@ -18,7 +19,7 @@ _WORDS: Final[Mapping[str, Callable[[str], str]]] = {
     "weight_decay": lambda value: f"weight decay {value}",
     "batch_size": lambda value: f"batch {value}",
     "max_epoch": lambda value: "1 epoch" if value == "1" else f"{value} epochs",
-    "init_std": lambda value: value if value == "he" else f"init {value}",
+    "init_std": lambda value: value if value in RULES else f"init {value}",
     "hinge_margin": lambda value: f"margin {value}",
     "validation": lambda value: "validation" if value == "True" else "no validation",
 }
@@ -54,7 +55,7 @@ def shared_settings(configs: Iterable[TrainingConfig]) -> str:
     """Name the settings that all networks share and that differ from the published ones: "lr 0.1, he, 50 epochs"."""
     first, *others = configs
     shared = [
-        said(name, getattr(first, name))
+        setting_text(name, getattr(first, name))
         for name in _settings()
         if name not in _UNSAID
         and getattr(first, name) != getattr(TrainingConfig, name)
@@ -79,19 +80,21 @@ def trial_name(number: int) -> str:
     return f"trial {number:02}"
 
 
-def said(name: str, value: Any, digits: int = _DIGITS) -> str:
+def setting_text(name: str, value: Any, digits: int = _DIGITS) -> str:
     """Format a setting in a few letters: "lr 0.0123"."""
     text = shortened(value, digits)
     return _WORDS[name](text) if name in _WORDS else f"{name} {text}"
 
 
 def shortened(value: Any, digits: int = _DIGITS) -> str:
-    """Format a value; a float gets a few digits."""
+    """Format a value; a float gets a few digits, and values of several layers are joined by "/"."""
+    if isinstance(value, tuple):
+        return "/".join(shortened(each, digits) for each in value)
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def _name(config: TrainingConfig, varied: Iterable[str], digits: int) -> str:
-    return " ".join([config.network, *(said(name, getattr(config, name), digits) for name in varied)])
+    return " ".join([config.network, *(setting_text(name, getattr(config, name), digits) for name in varied)])
 
 
 def _settings() -> list[str]:

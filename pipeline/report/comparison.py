@@ -79,7 +79,7 @@ def compare(reading: Reading, measure: Measure, pairs: Sequence[Pair]) -> Compar
     by_image = all(row.ndim for row in rows)
     estimate = crossed(np.stack(rows)) if by_image else paired(values)
     if len(seeds) == 1 and reading.lender and (lender := compare(reading.lender, measure, pairs)):
-        estimate = estimate.lent(lender.estimate)
+        estimate = estimate.with_variances_of(lender.estimate)
     return Comparison(pairs, estimate, values)
 
 

@@ -76,12 +76,12 @@ class Estimate:
             return float(self.mean == bound)
         return float(2 * stdtr(self.freedom, -abs(self.mean - bound) / self.error))
 
-    def lent(self, lender: "Estimate") -> "Estimate":
+    def with_variances_of(self, other: "Estimate") -> "Estimate":
         """Return this estimate of one seed with the variances of the same comparison under another reading."""
-        if lender.of_seeds is None:
+        if other.of_seeds is None:
             return self
-        return replace(self, of_seeds=lender.of_seeds * lender.seeds / self.seeds, seed_freedom=lender.seed_freedom,
-                       of_images=lender.of_images, image_freedom=lender.image_freedom)  # fmt: skip
+        return replace(self, of_seeds=other.of_seeds * other.seeds / self.seeds, seed_freedom=other.seed_freedom,
+                       of_images=other.of_images, image_freedom=other.image_freedom)  # fmt: skip
 
     def shifted(self, by: float) -> "Estimate":
         """Return the estimate after a constant is added to all differences."""

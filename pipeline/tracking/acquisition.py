@@ -77,13 +77,13 @@ def acquire(
                 if any(run.status == "FINISHED" for run in every) and already_done():
                     raise AlreadyFinished(name)
                 if owned := _create_network(store, fingerprint, name, parent_id, tags):
-                    with owned.forgotten_on_error():
+                    with owned.stop_renewing_on_error():
                         _describe(owned, parameters, lineage)
                     return owned
             elif not busy:
                 held = take_lease(store, runs[0])
         if held and (owned := settled(store, runs[0], held)):
-            with owned.forgotten_on_error():
+            with owned.stop_renewing_on_error():
                 _resume(owned, runs[0], parent_id, tags)
                 _describe(owned, parameters, lineage)
             return owned
@@ -169,7 +169,7 @@ def _create_network(
     if all(run.run_id == owned.run_id for run in unfinished_runs(store, fingerprint)):
         return owned
     store.call("delete_run", owned.run_id)
-    owned.forget()
+    owned.stop_renewing()
     return None
 
 
@@ -188,7 +188,7 @@ def settled(store: Store, run: TrackedRun, held: Held) -> OwnedRun | None:
     except Lost:
         return None
     except BaseException:
-        held.forget()
+        held.stop_renewing()
         raise
     return OwnedRun(store, run.run_id, held)
 

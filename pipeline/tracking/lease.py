@@ -305,7 +305,7 @@ class Held:
             else f"{self.what} no longer belongs to this process, which writes nothing more to it."
         )
         _log.info("%s", self._lost)
-        self.forget()
+        self.stop_renewing()
         raise self._lost
 
     @contextmanager
@@ -351,9 +351,9 @@ class Held:
             if self._has_heartbeat:
                 record.write(HEARTBEAT, "")
             record.write(LEASE, "")
-            self.forget()
+            self.stop_renewing()
 
-    def forget(self) -> None:
+    def stop_renewing(self) -> None:
         """Stop renewing the lease without writing anything; this process may then take the record over at once."""
         _held.discard(self.lease.holder)
         self._over.set()
@@ -392,7 +392,7 @@ def take(record: Record, seen: Mapping[str, Any], what: str, clock: Clock = _CLO
             _compare(record.read(), seen, what)
             held.write()
     except BaseException:
-        held.forget()
+        held.stop_renewing()
         raise
     return held
 

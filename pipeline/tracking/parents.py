@@ -84,7 +84,7 @@ def _given(store: Store, run_id: str, job: str, name: str) -> OwnedRun:
         raise UsageError(
             f"MLFLOW_RUN_ID names run {run.name} ({run_id}), which another process has just taken. {_HOW_TO_GO_ON}"
         )
-    with owned.forgotten_on_error():
+    with owned.stop_renewing_on_error():
         owned.tag(JOB_TAG, job)
         owned.resume()
         if is_generated(run.name):
@@ -110,7 +110,7 @@ def _left_behind(store: Store, job: str) -> OwnedRun | None:
         if Watch().is_free(run.tags) and CONTINUED_TAG not in run.tags:
             held = take_lease(store, run)
             if held and (owned := settled(store, run, held)):
-                with owned.forgotten_on_error():
+                with owned.stop_renewing_on_error():
                     owned.resume()
                 return owned
     return None

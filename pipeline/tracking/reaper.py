@@ -90,7 +90,7 @@ class Reaper:
         except Lost:
             return
         finally:
-            owned.forget()
+            owned.stop_renewing()
 
     def _move_networks(self, run_id: str) -> None:
         for network in list(self._store.search(f"tags.{PARENT_TAG} = '{run_id}'")):

@@ -135,17 +135,17 @@ class OwnedRun:
                 self._end_or_give_up("FAILED", first_line(error))
                 raise
 
-    def forget(self) -> None:
+    def stop_renewing(self) -> None:
         """Stop renewing without writing anything, so that this process can acquire the run again at once."""
-        self._held.forget()
+        self._held.stop_renewing()
 
     @contextmanager
-    def forgotten_on_error(self) -> Iterator[None]:
-        """Call `forget` if the code inside the `with` fails; this is for code that comes before `heartbeat`."""
+    def stop_renewing_on_error(self) -> Iterator[None]:
+        """Call `stop_renewing` if the code inside the `with` fails; this is for code that comes before `heartbeat`."""
         try:
             yield
         except BaseException:
-            self.forget()
+            self.stop_renewing()
             raise
 
     def check(self) -> None:
@@ -348,7 +348,7 @@ class OwnedRun:
     def end(self, status: str, reason: str = "") -> None:
         """End the run and release its lease; `reason` says why the run is not FINISHED."""
         self._end(self.write, status, reason)
-        self._held.forget()
+        self._held.stop_renewing()
 
     def _end(self, call: Callable[..., Any], status: str, reason: str) -> None:
         record = RunRecord(call, self.run_id)

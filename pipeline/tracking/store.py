@@ -161,12 +161,12 @@ class Store(Connection):
         server = f"{redacted(self.uri).rstrip('/')}/" if self.uri.startswith("http") else ""
         return f"{server}#/experiments/{self.experiment_id}/runs/{run_id}"
 
-    def comparison(self, run_ids: Iterable[str]) -> str:
+    def comparison_link(self, run_ids: Iterable[str]) -> str:
         """Return the address at which MLflow's UI compares runs, relative to the UI's pages."""
         runs, experiments = (quote(json.dumps(each)) for each in (list(run_ids), [self.experiment_id]))
         return f"#/compare-runs?runs={runs}&experiments={experiments}"
 
-    def ranking(self, name: str, run_ids: Iterable[str]) -> str:
+    def ranking_link(self, name: str, run_ids: Iterable[str]) -> str:
         """Save a view of networks for MLflow's UI, the best first; return its address, relative to the UI's pages.
 
         Args:
@@ -176,7 +176,7 @@ class Store(Connection):
         chosen = ", ".join(f"'{run_id}'" for run_id in run_ids)
         return self._view(name, _RANKING | {"searchFilter": f"attributes.run_id IN ({chosen})"})
 
-    def overview(self) -> str:
+    def overview_link(self) -> str:
         """Save a view of the experiment's commands for MLflow's UI; return its address, relative to the UI's pages."""
         return self._view("overview", _OVERVIEW)
 

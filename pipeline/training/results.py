@@ -116,10 +116,12 @@ class Results:
             return summary
         runs = [str(outcome.run_id) for outcome in finished[:_COMPARED]]
         which = "them" if len(runs) == len(finished) else f"the best {len(runs)}"
-        ranking = self._store.ranking(self._parent.run_id, runs)
-        links = f"**[Compare {which}]({self._store.comparison(runs)})**, or see [their ranking and curves]({ranking})."
+        ranking = self._store.ranking_link(self._parent.run_id, runs)
+        links = (
+            f"**[Compare {which}]({self._store.comparison_link(runs)})**, or see [their ranking and curves]({ranking})."
+        )
         return f"{summary} {links}"
 
     def _how_to_compare(self) -> str:
-        everything = f"[All runs of this experiment]({self._store.overview()}), with the columns that matter."
+        everything = f"[All runs of this experiment]({self._store.overview_link()}), with the columns that matter."
         return f"{_HOW_TO_COMPARE}\n\n{everything}" if len(self.outcomes) > 1 else everything

@@ -43,7 +43,7 @@ def main():
             grid = pages.Grid.largest(ui.address, options.grid)
             # The view of its networks, for a grid of before there was one; only the copy gets it.
             store = Store(ui.address, grid.parent.info.experiment_id)
-            store.ranking(grid.parent.info.run_id, [run.info.run_id for run in grid.children])
+            store.ranking_link(grid.parent.info.run_id, [run.info.run_id for run in grid.children])
             for show in SHOWN:
                 show(ui, grid)
                 print(show.__name__)

@@ -53,6 +53,8 @@ def test_floats_have_three_digits_unless_two_networks_would_share_a_name():
         ("batch_size", 50, "batch 50"),
         ("max_epoch", 1, "1 epoch"),
         ("init_std", 0.02, "init 0.02"),
+        ("init_std", (0.05, 0.15), "init 0.05/0.15"),
+        ("init_std", "xavier", "xavier"),
         ("hinge_margin", 2.0, "margin 2"),
         ("validation", True, "validation"),
         ("seed", 3, "seed 3"),

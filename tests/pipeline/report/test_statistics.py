@@ -132,8 +132,8 @@ def test_seeds_cannot_decide_what_the_images_leave_open():
 
 def test_one_seed_borrows_the_variance_of_five():
     five = paired([0.1, 0.3, 0.2, 0.4, 0.3])
-    assert paired([0.2]).lent(five).error == pytest.approx(np.std([0.1, 0.3, 0.2, 0.4, 0.3], ddof=1))
-    assert paired([0.2]).lent(paired([0.1])).interval() is None
+    assert paired([0.2]).with_variances_of(five).error == pytest.approx(np.std([0.1, 0.3, 0.2, 0.4, 0.3], ddof=1))
+    assert paired([0.2]).with_variances_of(paired([0.1])).interval() is None
 
 
 def test_prediction_interval_is_wider_than_that_of_the_mean():

@@ -219,7 +219,7 @@ class Process(Clock):
                     self.own(held)
             except (Lost, OSError):
                 if held:
-                    held.forget()
+                    held.stop_renewing()
             self.is_at_work = False
 
     def own(self, held):

@@ -231,7 +231,7 @@ def overwritten(record, clock):
             record.write(key, text)
 
     slow = take(Slow(), {}, "Run relu (1234)", clock)
-    slow.forget()
+    slow.stop_renewing()
     assert lease_in(record).is_dead
     return slow
 
@@ -242,10 +242,10 @@ def test_one_who_was_slow_to_write_waits_until_the_owner_must_have_seen_it(overw
 
 
 def test_the_next_one_waits_for_the_owner_that_a_dead_one_has_overwritten(overwritten, record, clock):
-    take(record, record.read(), "Run relu (1234)", clock).forget()  # and dies before it has waited
+    take(record, record.read(), "Run relu (1234)", clock).stop_renewing()  # and dies before it has waited
     third = take(record, record.read(), "Run relu (1234)", clock)
     assert waited(third, clock)
-    third.forget()
+    third.stop_renewing()
     assert not waited(take(record, record.read(), "Run relu (1234)", clock), clock)  # the third one was alone
 
 
@@ -261,7 +261,7 @@ def test_while_one_waits_the_record_does_not_say_that_it_was_alone(overwritten, 
     with pytest.raises(OSError, match="killed"):
         held.settle()
     monkeypatch.undo()
-    held.forget()
+    held.stop_renewing()
     assert waited(take(record, record.read(), "Run relu (1234)", clock), clock)
 
 

@@ -47,7 +47,7 @@ def test_each_network_has_its_step_and_the_reason(settings, store, dataset, tmp_
     assert planned[3].step is Step.BUSY
     assert planned[3].epochs == 0
     assert seconds(store, planned) > 0
-    held.forget()
+    held.stop_renewing()
     [again] = plan_networks(store, [reused], dataset, replace(settings, force=True))
     assert (again.step, again.why) == (Step.TRAIN, "force is set")
 
