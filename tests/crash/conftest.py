@@ -1,6 +1,7 @@
 """What the tests of interruptions share, and the options of `test_kills`."""
 
 import shutil
+from functools import cache
 
 import pytest
 
@@ -50,11 +51,21 @@ def grid(new_grid):
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(tmp_path_factory, data_dir, on):
-    """What the grid comes to where nothing happens to it."""
-    with grid_in(tmp_path_factory.mktemp("uninterrupted"), data_dir, training=TRAININGS[on]) as grid:
-        grid.finish()
-        return grid.results()
+def results_of(tmp_path_factory, data_dir):
+    """A function that gives what a grid comes to where nothing happens to it; it trains once for each training."""
+
+    @cache
+    def results(training):
+        with grid_in(tmp_path_factory.mktemp("uninterrupted"), data_dir, training=training) as grid:
+            grid.finish()
+            return grid.results()
+
+    return results
+
+
+@pytest.fixture
+def uninterrupted(results_of, on):
+    return results_of(TRAININGS[on])
 
 
 @pytest.fixture(scope="session")

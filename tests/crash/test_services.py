@@ -21,12 +21,9 @@ def services(tmp_path_factory):
         yield services
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, data_dir):
-    """What the grid comes to on one machine, where nothing happens to it."""
-    with grid_in(tmp_path_factory.mktemp("uninterrupted"), data_dir, training=FEW_CHECKPOINTS) as grid:
-        grid.finish()
-        return grid.results()
+@pytest.fixture
+def uninterrupted(results_of):
+    return results_of(FEW_CHECKPOINTS)
 
 
 @pytest.fixture

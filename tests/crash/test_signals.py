@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from tests.crash.grids import TRAINING, grid_in, until
+from tests.crash.grids import TRAINING, until
 
 pytestmark = pytest.mark.long
 
@@ -24,11 +24,9 @@ def grid(new_grid):
         yield grid
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, data_dir):
-    with grid_in(tmp_path_factory.mktemp("uninterrupted"), data_dir, training=LONGER) as grid:
-        grid.finish()
-        return grid.results()
+@pytest.fixture
+def uninterrupted(results_of):
+    return results_of(LONGER)
 
 
 def to_all(command):
