@@ -4,16 +4,27 @@ from collections.abc import Sequence
 
 from pipeline.data.datasets import Dataset
 from pipeline.data.doubt import Prediction
+from pipeline.output import one_line
 
 _SHOWN = 100
 
 
 def markdown_table(rows: Sequence[Sequence[object]], headers: Sequence[str], *, texts: int = 1) -> str:
     """Format rows as a markdown table; the first `texts` columns are aligned to the left, the others to the right."""
+    return _markdown(rows, headers, (*("left",) * texts, *("right",) * (len(headers) - texts)))
+
+
+def _markdown(rows: Sequence[Sequence[object]], headers: Sequence[str], align: Sequence[str]) -> str:
     from tabulate import tabulate
 
-    align = (*("left",) * texts, *("right",) * (len(headers) - texts))
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=align if rows else None)
+    cells = [[_cell(each) for each in row] for row in rows]
+    heads = [_cell(each) for each in headers]
+    return tabulate(cells, heads, tablefmt="github", disable_numparse=True, colalign=align if rows else None)
+
+
+def _cell(value: object) -> str:
+    """Escape what would end a cell or its row, because names come from a store or a folder that others write to."""
+    return one_line(str(value)).replace("|", r"\|")
 
 
 def text_table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
@@ -37,12 +48,10 @@ def class_counts(dataset: Dataset) -> str:
 
 def predictions_table(predictions: Sequence[Prediction]) -> str:
     """Format a row for each of the first hundred images: the two best classes with their scores, and the doubt."""
-    from tabulate import tabulate
-
     headers = ["image", "class", "score", "next class", "its score", "doubt"]
     align = ("left", *("right",) * (len(headers) - 2), "left")
     rows = [_prediction(each) for each in predictions[:_SHOWN]]
-    table = tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=align)
+    table = _markdown(rows, headers, align)
     left = len(predictions) - _SHOWN
     return f"{table}\n\n{left} more are in predictions.csv." if left > 0 else table
 

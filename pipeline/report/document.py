@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.config import format_init_std
 from pipeline.experiments import STUDIES
-from pipeline.output import decoration
+from pipeline.output import decoration, printable
 from pipeline.report import initialisation, longform, outcome, pictures, published, searches, tables
 from pipeline.report.claims import ABOUT_EQUAL, CLEARLY_LONGER, judge_claims
 from pipeline.report.comparison import TARGETS
@@ -49,7 +49,7 @@ def write(runs: Runs, folder: Path) -> Path:
         (made / FIGURES).mkdir()
         document = _Document(runs, made)
         text = "\n\n".join(document.parts()) + "\n"
-        (made / DOCUMENT).write_text(text, encoding="utf-8")
+        (made / DOCUMENT).write_text(printable(text), encoding="utf-8")
         longform.write(made, runs, document.every_config, document.claims)
         shutil.rmtree(folder / FIGURES, ignore_errors=True)
         (folder / longform.COMPARISONS_FILE).unlink(missing_ok=True)  # from a report on another data set

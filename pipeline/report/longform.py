@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.config import TrainingConfig
+from pipeline.output import one_line
 from pipeline.report import published
 from pipeline.report.measured import FIGURES, Runs
 from pipeline.report.statements import Claim
@@ -72,4 +73,4 @@ def _write(file: Path, heads: Sequence[str], rows: Iterable[Sequence[object]]) -
     with file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(heads)
-        writer.writerows(rows)
+        writer.writerows([one_line(each) if isinstance(each, str) else each for each in row] for row in rows)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.config import PUBLISHED_SIZES, TrainingConfig
 from pipeline.data.datasets import Dataset, load
 from pipeline.errors import PipelineError, UsageError
-from pipeline.output import warn
+from pipeline.output import one_line, warn
 from pipeline.report import networks
 from pipeline.tracking.store import BASELINE_RUN_TAG, BEST_RUN_TAG, Store, TrackedRun
 from pipeline.training.predictions import kept
@@ -69,7 +69,7 @@ class Search:
     """A finished search.
 
     Attributes:
-        study: the study's name.
+        study: the study's name, with its control characters and line ends escaped, because anybody may have made it.
         run_id: the id of the search's run.
         space: the searched ranges, by hyperparameter.
         best: the best configuration, as it is retrained on all training images.
@@ -257,7 +257,7 @@ class Runs:
             for name in ("confirmation", "trials")
         }
         return Search(
-            name,
+            one_line(name),
             run.run_id,
             dict(json.loads(run.tags["space"])),
             replace(best, validation=False),
@@ -273,11 +273,16 @@ class Runs:
     def _tagged(self, run: TrackedRun, tag: str) -> TrainingConfig | None:
         """Return the configuration of the run whose id is in a tag of a search's run, or None without the tag."""
         found = self._store.find(run.tags[tag]) if tag in run.tags else None
-        return _config(found) if found else None
+        return self._on_these_data(found) if found else None
+
+    def _on_these_data(self, run: TrackedRun) -> TrainingConfig | None:
+        """Return a run's configuration; None if it names another data set, because commands repeat this free text."""
+        config = _config(run)
+        return config if config is not None and config.dataset == self.base.dataset else None
 
     def _pictures(self, run: TrackedRun) -> dict[str, bytes]:
         paths = [path for path in self._store.files(run.run_id, "analysis") if path.endswith(".png")]
-        return {Path(path).stem: self._store.read_file(run.run_id, path) for path in paths}
+        return {one_line(Path(path).stem): self._store.read_file(run.run_id, path) for path in paths}
 
     @cached_property
     def _trials(self) -> Mapping[str, Sequence[Trial]]:
@@ -285,7 +290,7 @@ class Runs:
         condition = f"tags.study LIKE '%' and tags.trial LIKE '%' and params.dataset_digest = '{self.digest}'"
         found: defaultdict[str, list[Trial]] = defaultdict(list)
         for run in self._store.search(condition):
-            if _NUMBER.fullmatch(run.tags["trial"]) and (config := _config(run)) is not None:
+            if _NUMBER.fullmatch(run.tags["trial"]) and (config := self._on_these_data(run)) is not None:
                 accuracy = run.metrics.get("validation_accuracy", run.metrics.get("validation/accuracy"))
                 state = run.tags.get("trial_state", run.status).lower()
                 number = int(run.tags["trial"])

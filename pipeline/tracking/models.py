@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pipeline.errors import PipelineError, UsageError, first_line
+from pipeline.output import one_line
 from pipeline.tracking.artifacts import has_model
 from pipeline.tracking.faults import translated
 from pipeline.tracking.store import Store
@@ -142,7 +143,7 @@ def register(store: Store, name: str, outcome: Outcome, measure: str, value: flo
     tags = {"dataset_digest": run.parameters["dataset_digest"], "measure": measure, "value": repr(value)}
     before = model_version(store, name, CHAMPION)
     version = _register_version(store, name, run.run_id, tags)
-    sentence = f"`{run.name}` is version {version} of the registered model `{name}`"
+    sentence = f"`{one_line(run.name)}` is version {version} of the registered model `{name}`"
     metric = f"{measure.replace('_', ' ')} {value:.2%}{_caveat(measure)}"
     if before is None:
         _set_alias(store, name, CHAMPION, version)
@@ -152,7 +153,8 @@ def register(store: Store, name: str, outcome: Outcome, measure: str, value: flo
     kept = f"{sentence}, with {metric}; the champion is still version {before.version}"
     for tag, meaning in (("dataset_digest", "other data"), ("measure", "another measure")):
         if before.tags.get(tag) != tags[tag]:
-            return f"{kept}, chosen on {meaning} ({before.tags.get(tag)}): register under another name to compare."
+            theirs = one_line(str(before.tags.get(tag)))
+            return f"{kept}, chosen on {meaning} ({theirs}): register under another name to compare."
     former = _number(before.tags.get("value"))
     if former is not None and value <= former:
         return f"{kept}, with {former:.2%}."

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import Interrupted, Lost, PipelineError
+from pipeline.output import printable
 from pipeline.redaction import without_secrets
 from pipeline.tracking.artifacts import upload
 from pipeline.tracking.connection import first_line
@@ -235,7 +236,7 @@ class OwnedRun:
 
     def describe(self, markdown: str) -> None:
         """Set the description that the MLflow UI shows on the run's page."""
-        self.tag(NOTE_TAG, markdown)
+        self.tag(NOTE_TAG, printable(without_secrets(markdown)))
 
     def log_dataset(self, lineage: DataLineage) -> None:
         """Log the data set that the run uses."""
@@ -254,7 +255,7 @@ class OwnedRun:
     def log_text(self, text: str, path: str) -> None:
         """Store a text as an artifact."""
         with self._to_upload(path) as file:
-            file.write_text(without_secrets(text), encoding="utf-8")
+            file.write_text(printable(without_secrets(text)), encoding="utf-8")
 
     def log_networks(self, networks: Mapping[str, str]) -> None:
         """Store the ids of all runs of this command's networks, including runs with another parent.

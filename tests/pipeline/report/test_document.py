@@ -1,5 +1,6 @@
 """The whole document: golden, and sound whatever the store has."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from pipeline import commands
+from pipeline.output import printable
 from pipeline.report.document import write
 from pipeline.report.measured import Runs, Search, Trial
 from tests.pipeline.report.conftest import BASE, NETWORKS, SWEPT, answers
@@ -277,6 +279,41 @@ def test_command_logs_the_report_to_its_run(store, make, tmp_path):
     logged = {file.path for file in store.client.list_artifacts(run.run_id)}
     assert logged == {"results.md", "results.csv", "comparisons.csv", "figures"}
     assert (tmp_path / "out" / "results.md").exists()
+
+
+HOSTILE = "a\x1b[2J|b\n# heading\n\u202e"
+ESCAPED = r"a\x1b[2J|b\n# heading\n\u202e"
+
+
+def test_names_in_a_shared_store_cannot_change_the_files_of_the_report(store, make, tmp_path):
+    """Whoever may write to the store chooses names of runs and studies, tags, parameters and texts of searches."""
+    run_id = make.run(NETWORKS[0], tags={"processor": HOSTILE, "numpy": HOSTILE})
+    foreign = make.run(replace(NETWORKS[0], dataset=HOSTILE, validation=True))
+    make.search(trials=[("complete", NETWORKS[0], 0.9), ("complete", NETWORKS[1], 0.8)], best=0, study=HOSTILE)
+    [search] = store.search("tags.space LIKE '%'")
+    [trial] = store.search("tags.trial = '1'")
+    store.client.update_run(run_id, name=HOSTILE)
+    for changed, tag, value in (
+        (search, "space", json.dumps({"learning_rate": HOSTILE, HOSTILE: HOSTILE})),
+        (search, "best_run", foreign),
+        (search, "mlflow.note.content", HOSTILE),
+        (trial, "trial_state", HOSTILE),
+    ):
+        store.client.set_tag(changed.run_id, tag, value)
+    store.client.log_text(search.run_id, HOSTILE, "confirmation.md")
+
+    commands.report(BASE, tmp_path / "out", {"dataset": "mnist"})
+    files = {path.name: path.read_text() for path in (tmp_path / "out").iterdir() if path.is_file()}
+    assert set(files) == {"results.md", "results.csv", "comparisons.csv"}
+    for text in files.values():
+        assert printable(text) == text
+    document = files["results.md"]
+    assert f"\n### {ESCAPED}\n" in document
+    [table] = [table for table in tables_of(document) if table[0][:2] == ["trial", "state"]]
+    assert [row[1] for row in table[1:]] == ["complete", ESCAPED.lower()]
+    assert "-P dataset=" not in document
+    written = document.replace(f"\n\n{printable(HOSTILE)}\n\n", "")  # the text of a search is a document of its own
+    assert "\n# heading" not in written
 
 
 def test_networks_of_other_sizes_have_a_table_of_their_own(make, store, tmp_path):

@@ -45,6 +45,13 @@ def test_the_first_one_is_champion(trained, network, champion):
     assert champion("first").run_id == first.run_id
 
 
+def test_a_name_from_the_store_is_one_line_of_the_sentence(trained, network):
+    first = network()
+    trained.store.client.update_run(first.run_id, name="a\x1b[2J\n# b")
+    said = register(trained.store, "named", first, "validation_accuracy", 0.9)
+    assert said.startswith(r"`a\x1b[2J\n# b` is version 1 ")
+
+
 def test_a_better_one_takes_its_place(trained, network, champion):
     register(trained.store, "better", network(), "validation_accuracy", 0.9)
     better = network()

@@ -87,6 +87,15 @@ def test_whoever_was_stopped_and_lost_the_run_writes_nothing_more(owned, store, 
     assert snapshot(store, owned.run_id) == before
 
 
+def test_texts_on_a_run_have_no_control_characters(owned, store):
+    text = "| a | b |\nname \x1b[2J\u202e"
+    owned.describe(text)
+    owned.log_text(text, "a.txt")
+    expected = "| a | b |\nname \\x1b[2J\\u202e"
+    assert store.get(owned.run_id).description == expected
+    assert store.read_file(owned.run_id, "a.txt").decode() == expected
+
+
 @pytest.mark.parametrize("ending", [None, Interrupted("stopped"), PipelineError("fault")])
 def test_the_end_of_a_lost_run_is_not_written_either(owned, store, stopped, ending):
     give(store, owned.run_id, ELSEWHERE)
