@@ -38,9 +38,21 @@ def test_section_counts_cells_and_names_the_nearest(initialised):
     text = "\n\n".join(section(readings(initialised)))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     [he] = [row for row in rows if row[1] == "he, Euclidean networks"]
-    assert he[2:5] == ["1", "18 of 24", "0.06"]  # six test accuracies are 0.1 points off
-    assert "Reading C (he, Euclidean networks) comes nearest" in " ".join(text.split())
-    assert "The studies have no runs under another reading than A" in " ".join(text.split())
+    assert he[2:6] == ["1", "18  0  6", "0.06", "relu 1h +0.10"]  # six test accuracies are 0.1 points off
+    text = " ".join(text.split())
+    assert "Reading C (he, Euclidean networks) comes nearest" in text
+    assert "none of these initialisations gave all six" in text
+    assert (
+        "For the 12 networks with the other losses, this sum is 48.48 under reading A and 0.12 under reading D" in text
+    )
+    assert "The studies have no runs under this reading" in text
+
+
+def test_readings_that_may_have_given_all_six_networks_are_named(made):
+    tried(made, 0.01, NETWORKS, shift=0.02, seeds=(0, 1, 2))
+    tried(made, "he", shift=0.0)
+    text = " ".join("\n".join(section(readings(made))).split())
+    assert "No Euclidean network's published test accuracy is outside under B." in text
 
 
 def test_section_says_under_which_readings_a_statement_holds(initialised):
@@ -57,7 +69,7 @@ def test_studies_under_the_nearest_reading_are_set_beside_the_others(initialised
     for init_std in (0.01, "he"):
         tried(initialised, init_std, SWEPT)
     text = " ".join("\n".join(section(readings(initialised))).split())
-    assert "Of the published figures of the studies it reproduces" in text
+    assert "Of the published figures of the studies, this reading reproduces" in text
 
 
 def test_numbers_for_more_layers_than_a_network_has_make_no_reading(initialised):
