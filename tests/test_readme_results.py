@@ -1,5 +1,7 @@
 """What the README says of the results is what the results say."""
 
+import re
+
 import pytest
 
 from tests.readme_results import BEGIN, END, REPOSITORY, block, renewed
@@ -13,6 +15,14 @@ README = REPOSITORY / "README.md"
 def test_readme_says_what_the_results_say():
     readme = README.read_text()
     assert renewed(readme, RESULTS.read_text()) == readme, "run python -m tests.readme_results"
+
+
+def test_readme_says_of_the_initialisation_what_the_results_say():
+    results = " ".join((REPOSITORY / "docs/results.md").read_text().split())
+    readme = " ".join((REPOSITORY / "README.md").read_text().split())
+    [nearest] = re.findall(r"\(([\d.]+), Euclidean networks\) comes nearest", results)
+    assert f"it is N(0, {nearest}²), but no initialisation gives all six" in readme
+    assert "none of these initialisations gave all six" in results
 
 
 def test_block_has_outcome_claims_search_and_both_tables():
