@@ -1,8 +1,6 @@
 """The command line: one command for each entry point of MLproject; it parses its options and calls `commands`."""
 
 import os
-import sys
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,8 @@ import click
 from model.activations import ACTIVATIONS
 from model.losses import LOSSES
 from pipeline.config import TrainingConfig
-from pipeline.errors import PipelineError, UsageError
+from pipeline.encoding import readable, refuse_unreadable
+from pipeline.errors import PipelineError
 from pipeline.experiments import OPEN_STUDIES, STUDIES
 from pipeline.options import FilePath, Optional, Several, WholeNumber
 from pipeline.output import notice
@@ -40,29 +39,6 @@ _ARGUMENTS = "pipeline.arguments"
 """The key of click's context under which it keeps the arguments as the user typed them."""
 _UNREADABLE = "pipeline.unreadable"
 """The key of click's context under which it keeps the arguments that are not text in the locale's encoding."""
-_OWN_VARIABLES = ("MLFLOW_", "OPTUNA_", "PIPELINE_", "MNIST_")
-
-
-def _readable(text: str) -> str:
-    """Read as UTF-8 the bytes that the locale's encoding could not decode."""
-    return os.fsencode(text).decode("utf-8", "replace") if _has_bytes(text) else text
-
-
-def _has_bytes(text: str) -> bool:
-    return any("\udc80" <= character <= "\udcff" for character in text)
-
-
-def _refuse_unreadable(arguments: list[str]) -> None:
-    """Refuse arguments, variables and a folder that are not text, because stores keep only text."""
-    found = [("argument", text) for text in arguments]
-    found += [(f"value of {name}", text) for name, text in os.environ.items() if name.startswith(_OWN_VARIABLES)]
-    with suppress(FileNotFoundError):
-        found.append(("name of the current folder", str(Path.cwd())))
-    encoding = sys.getfilesystemencoding()
-    remedy = "give it in UTF-8" if encoding == "utf-8" else "set PYTHONUTF8=1"
-    for what, text in found:
-        if _has_bytes(text):
-            raise UsageError(f"The {what}, {_readable(text)!r}, is not text in the encoding {encoding}; {remedy}.")
 
 
 def _record_failure(ctx: click.Context, reason: str) -> None:
@@ -85,13 +61,13 @@ class _OneLineErrors(click.Group):
     """A group whose commands print one clear line for each error that the user can correct."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_ARGUMENTS] = [_readable(text) for text in args]
-        ctx.meta[_UNREADABLE] = [text for text in args if text != _readable(text)]
+        ctx.meta[_ARGUMENTS] = [readable(text) for text in args]
+        ctx.meta[_UNREADABLE] = [text for text in args if text != readable(text)]
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            _refuse_unreadable(ctx.meta[_UNREADABLE])
+            refuse_unreadable(ctx.meta[_UNREADABLE])
             result = super().invoke(ctx)
         except PipelineError as error:
             notice(f"Error: {error}")

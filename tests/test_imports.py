@@ -9,7 +9,15 @@ from tests.conftest import REPOSITORY
 
 LAYERS = [
     {"model"},
-    {"pipeline.errors", "pipeline.files", "pipeline.log", "pipeline.options", "pipeline.output", "pipeline.redaction"},
+    {
+        "pipeline.encoding",
+        "pipeline.errors",
+        "pipeline.files",
+        "pipeline.log",
+        "pipeline.options",
+        "pipeline.output",
+        "pipeline.redaction",
+    },
     {"pipeline.config"},
     {"pipeline.names"},
     {"pipeline.experiments", "pipeline.training.task", "pipeline.report.published"},
