@@ -167,7 +167,7 @@ class Condition:
         shift: of the digit from the sheet's middle, down and right, in pixels.
         clutter: marks ink that is no part of the digit; given the digit's box too.
         clutter_ink: grey of the clutter.
-        turn: degrees that the digit is turned by, one way or the other.
+        turn: degrees that the digit is turned by, to the left.
         noise: standard deviation of each pixel.
         jpeg: quality of the JPEG file, or None for a PNG file.
         orientation: of EXIF; the sheet is stored lying on its side for 6.
@@ -189,7 +189,7 @@ class Condition:
     def picture(self, face: Face | None, digit: int, random: np.random.Generator) -> tuple[str, bytes]:
         """The name's ending and the bytes of a picture; without a face, of a sheet that nobody wrote on."""
         sheet = self.paper(self.side, random)
-        mask, box = self._placed(face, digit, random)
+        mask, box = self._placed(face, digit)
         sheet = sheet * (1 - mask[..., None]) + self.ink * mask[..., None]
         if self.clutter:
             marks = Image.new("L", (self.side, self.side))
@@ -201,18 +201,15 @@ class Condition:
         image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
         return self._encoded(image)
 
-    def _placed(
-        self, face: Face | None, digit: int, random: np.random.Generator
-    ) -> tuple[Greys, tuple[int, int, int, int]]:
+    def _placed(self, face: Face | None, digit: int) -> tuple[Greys, tuple[int, int, int, int]]:
         mask = np.zeros((self.side, self.side))
         if face is None:
             quarter = self.side // 4
             return mask, (quarter, quarter, self.side - quarter, self.side - quarter)
         drawn = glyph(face, digit, self.height, self.side - 2)
         if self.turn:
-            side = random.choice([-1, 1])
             turned = Image.fromarray((drawn * 255).astype(np.uint8)).rotate(
-                side * self.turn, Image.Resampling.BICUBIC, expand=True
+                self.turn, Image.Resampling.BICUBIC, expand=True
             )
             drawn = np.asarray(turned, dtype=np.float64) / 255
         height, width = drawn.shape
@@ -276,7 +273,8 @@ CONDITIONS: Final = (
     Condition("600 x 600 pixels", side=600, height=390),
     Condition("off-centre", height=90, shift=(45, -45)),
     Condition("inverted", even(0), ink=255),
-    Condition("turned by 10 degrees, left or right", turn=10),
+    Condition("turned by 10 degrees to the left", turn=10),
+    Condition("turned by 10 degrees to the right", turn=-10),
     Condition("JPEG, noise of sigma 6", even(240), ink=30, noise=6, jpeg=30),
     Condition("JPEG on its side, EXIF orientation", even(240), ink=30, jpeg=85, orientation=6),
     Condition("paper from 255 to 215", gradient(255, 215)),

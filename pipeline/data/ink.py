@@ -162,9 +162,15 @@ def _contrast(level: Greys, window: float, beyond: Literal["odd", "even"]) -> _C
 
 
 def _paper(level: Greys, window: float, beyond: Literal["odd", "even"]) -> Greys:
-    """Estimate the paper's level by a closing; outside the border, slopes go on ("odd") or turn ("even")."""
+    """Estimate the paper's level by a closing; outside the border, falling slopes go on ("odd") or turn ("even").
+
+    A rising slope turns in both cases: it makes no difference to the closing, while ink near the border would continue
+    as light that is brighter than the paper.
+    """
     half = int(window * min(level.shape) / 2)
-    padded = np.pad(level, half, mode="reflect", reflect_type=beyond)
+    padded = np.pad(level, half, mode="reflect")
+    if beyond == "odd":
+        padded = np.minimum(padded, np.pad(level, half, mode="reflect", reflect_type="odd"))
     return np.asarray(ndimage.grey_closing(padded, size=2 * half + 1)[half:-half, half:-half])
 
 

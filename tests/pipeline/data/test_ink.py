@@ -155,3 +155,12 @@ def test_ink_that_breaks_off_is_kept_with_its_parts():
     sheet = on(np.full((1, 1), 255.0), 7, 0)
     sheet[90:96] = 255
     assert len(found(sheet).boxes) == 2
+
+
+@pytest.mark.parametrize(
+    ("box", "width"),
+    [((20, 35, 180, 165), 26), ((15, 60, 185, 140), 26), ((25, 20, 175, 180), 20), ((8, 60, 192, 140), 20)],
+)
+def test_ink_near_the_border_does_not_brighten_the_paper_beyond_it(box, width):
+    drawn = {"box": box, "width": width}
+    assert likeness(on(vignette(), 0, 50, **drawn), 0, **drawn) > 0.98
