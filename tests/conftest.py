@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +23,13 @@ BEGUN = time.monotonic()
 def pytest_addoption(parser):
     parser.addoption("--schedules", type=int, default=2000, help="How many schedules the leases are simulated under.")
     parser.addoption("--minutes", type=float, default=None, help="Begin no test after so many minutes; skip the rest.")
+
+
+def pytest_configure():
+    """Hear what nohup and a shell's background have a process ignore, because the commands of the tests inherit it."""
+    for each, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(each) is signal.SIG_IGN:
+            signal.signal(each, handler)
 
 
 def pytest_runtest_setup(item):

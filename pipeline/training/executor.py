@@ -29,6 +29,7 @@ _STOP_SECONDS: Final = 1.5  # to save a checkpoint, before the worker is killed
 _LOOK_SECONDS: Final = 0.5  # between two checks for workers that joined
 _FIRST_LINE_SECONDS: Final = 5.0  # without a worker, before a notice to the user
 _LINE_SECONDS: Final = 60.0
+_FETCH_SECONDS: Final = 5.0  # to fetch an outcome from its worker; a worker that died took it with it
 _stops: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 
 
@@ -125,15 +126,25 @@ class _Crew:
         future.add_done_callback(self._ended.put)
 
     def _outcome(self, future: "Future[Outcome]") -> Outcome | None:
-        """Return the outcome of a task that ended; if its worker was not ready, submit it again and return None."""
+        """Return the outcome of a task that ended, or None if the task was submitted again or runs once more.
+
+        The task of a worker that died before its outcome was fetched runs once more, and its future ends again.
+        """
         if future.cancelled() or self._client.status != "running":
             raise self._lost()
-        task = self.futures.pop(future)
-        if isinstance(future.exception(), NotReady):
+        task = self.futures[future]
+        try:
+            not_ready = isinstance(future.exception(_FETCH_SECONDS), NotReady)
+            outcome = None if not_ready else _outcome(future, task)
+        except TimeoutError:
+            self._ended.put(future)
+            self._capacity()
+            return None
+        del self.futures[future]
+        if not_ready:
             self._capacity()
             self._submit(task)
-            return None
-        return _outcome(future, task)
+        return outcome
 
     def _capacity(self) -> int:
         """Count the tasks that the workers can run at once; new workers are checked first.
@@ -207,9 +218,14 @@ async def _request_stop(job: str) -> None:  # a coroutine, as Dask waits for the
 
 
 def _outcome(future: "Future[Outcome]", task: Task) -> Outcome:
-    error = future.exception()
+    """Fetch the outcome of a task that ended.
+
+    Raises:
+        TimeoutError: its worker does not give it, because it died.
+    """
+    error = future.exception(_FETCH_SECONDS)
     if error is None:
-        outcome: Outcome = future.result()
+        outcome: Outcome = future.result(_FETCH_SECONDS)
         return outcome
     return Outcome(task.config, Status.FAILED, reason=redacted(f"{type(error).__name__}: {error}".splitlines()[0]))
 
@@ -228,7 +244,8 @@ def _stopped(client: "Client", job: str, futures: dict["Future[Outcome]", Task])
         wait(waiting, timeout=_STOP_SECONDS)
     for future in waiting:
         if future.done() and not future.cancelled():
-            yield _outcome(future, futures[future])
+            with suppress(TimeoutError):
+                yield _outcome(future, futures[future])
 
 
 class _Narrator:

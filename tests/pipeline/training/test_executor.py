@@ -104,6 +104,26 @@ def test_a_cluster_without_workers_is_waited_for_only_so_long(cluster, pipeline)
     )
 
 
+def test_an_outcome_whose_worker_died_is_waited_for_without_blocking(cluster, pipeline, monkeypatch):
+    from distributed import Future
+
+    fetch, fetched = Future.result, []
+
+    def result(future, timeout=None):
+        fetched.append(timeout)
+        if len(fetched) == 1:
+            raise TimeoutError
+        return fetch(future, timeout)
+
+    monkeypatch.setattr(Future, "result", result)
+    cluster.scale(1)
+    cluster.wait_for_workers(1)
+    ended = pipeline(*GRID, "--activations", "relu", "--hidden-sizes", "128", "--scheduler", cluster.scheduler_address)
+    assert ended.returncode == 0, ended.stderr
+    assert len(fetched) == 2
+    assert None not in fetched
+
+
 def test_a_worker_with_another_version_is_refused_by_name(cluster, pipeline, monkeypatch):
     cluster.scale(1)
     cluster.wait_for_workers(1)
