@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from pipeline.cli import main
 from tests.crash.grids import REPOSITORY
 
 AFTER_THE_CLUSTER = """
@@ -104,7 +106,7 @@ def test_a_cluster_without_workers_is_waited_for_only_so_long(cluster, pipeline)
     )
 
 
-def test_an_outcome_whose_worker_died_is_waited_for_without_blocking(cluster, pipeline, monkeypatch):
+def test_an_outcome_whose_worker_died_is_waited_for_without_blocking(cluster, data_dir, monkeypatch):
     from distributed import Future
 
     fetch, fetched = Future.result, []
@@ -118,9 +120,9 @@ def test_an_outcome_whose_worker_died_is_waited_for_without_blocking(cluster, pi
     monkeypatch.setattr(Future, "result", result)
     cluster.scale(1)
     cluster.wait_for_workers(1)
-    one = ("--activations", "relu", "--hidden-sizes", "128", "--seeds", "9")  # which no other test trains here
-    ended = pipeline(*GRID, *one, "--scheduler", cluster.scheduler_address)
-    assert ended.returncode == 0, ended.stderr
+    one = ("--activations", "relu", "--hidden-sizes", "128", "--data-dir", str(data_dir))
+    ended = CliRunner().invoke(main, [*GRID, *one, "--scheduler", cluster.scheduler_address])
+    assert ended.exit_code == 0, ended.output
     assert len(fetched) == 2
     assert None not in fetched
 
