@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 _ARGUMENTS = "pipeline.arguments"
 """The key of click's context under which it keeps the arguments as the user typed them."""
-_UNREADABLE = "pipeline.unreadable"
-"""The key of click's context under which it keeps the arguments that are not text in the locale's encoding."""
 
 
 def _record_failure(ctx: click.Context, reason: str) -> None:
@@ -46,7 +44,7 @@ def _record_failure(ctx: click.Context, reason: str) -> None:
     if os.environ.get("MLFLOW_RUN_ID"):
         from pipeline.tracking.launcher import record_failure
 
-        record_failure(ctx.invoked_subcommand or "", ctx.meta[_ARGUMENTS], reason)
+        record_failure(ctx.invoked_subcommand or "", [readable(text) for text in ctx.meta[_ARGUMENTS]], reason)
 
 
 def _record_dry_run(ctx: click.Context) -> None:
@@ -61,13 +59,12 @@ class _OneLineErrors(click.Group):
     """A group whose commands print one clear line for each error that the user can correct."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_ARGUMENTS] = [readable(text) for text in args]
-        ctx.meta[_UNREADABLE] = [text for text in args if text != readable(text)]
+        ctx.meta[_ARGUMENTS] = list(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            refuse_unreadable(ctx.meta[_UNREADABLE])
+            refuse_unreadable(ctx.meta[_ARGUMENTS])
             result = super().invoke(ctx)
         except PipelineError as error:
             notice(f"Error: {error}")
